@@ -1,0 +1,94 @@
+// Command mtlsproxyd lends client certificates to local applications: they speak
+// plain HTTP to a local socket, and it forwards over pooled mutual TLS.
+package main
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/mtlsproxy/mtlsproxy/service"
+	"github.com/mtlsproxy/mtlsproxy/service/config"
+)
+
+// Exit codes, from sysexits.h; systemd shows them by name.
+const (
+	exitOK          = 0
+	exitFailed      = 1
+	exitUsage       = 64
+	exitUnavailable = 69
+	exitInternal    = 70
+	exitPermission  = 77
+	exitConfig      = 78
+)
+
+func main() {
+	wd, err := os.Getwd()
+	if err != nil {
+		wd = "/"
+	}
+	os.Exit(run(os.Args[1:], world{env: os.Environ(), dir: wd, stdout: os.Stdout, stderr: os.Stderr}))
+}
+
+// world is what a command sees of the outside.
+type world struct {
+	env            []string
+	dir            string // the working directory
+	stdout, stderr io.Writer
+}
+
+// run parses the arguments, runs the command they name and returns its exit code.
+func run(args []string, w world) int {
+	var c cli
+	code := -1
+	parser, err := kong.New(&c, c.options(w, func(n int) { code = n })...)
+	if err != nil {
+		panic("BUG: " + err.Error()) // the command line's own definition is wrong
+	}
+	ctx, err := parser.Parse(args)
+	if code >= 0 { // help was asked for and given
+		return code
+	}
+	if err != nil {
+		parser.Errorf("%s", err)
+		say(w.stderr, "hint: mtlsproxyd --help shows the commands and flags\n")
+		return exitUsage
+	}
+	if err := ctx.Run(w); err != nil {
+		report(w.stderr, err)
+		return exitCode(err)
+	}
+	return exitOK
+}
+
+// errFailed ends a command whose output has said what is wrong already.
+var errFailed = errors.New("failed")
+
+func exitCode(err error) int {
+	var bad *config.Errors
+	switch {
+	case errors.Is(err, errFailed):
+		return exitFailed
+	case errors.As(err, &bad), errors.Is(err, service.ErrConfig):
+		return exitConfig
+	case errors.Is(err, fs.ErrPermission):
+		return exitPermission
+	case errors.Is(err, service.ErrListen):
+		return exitUnavailable
+	}
+	return exitInternal
+}
+
+// report prints an error, one line for each thing that is wrong.
+func report(w io.Writer, err error) {
+	var told quiet
+	if errors.Is(err, errFailed) || errors.As(err, &told) {
+		return
+	}
+	for _, line := range lines(err) {
+		say(w, "mtlsproxyd: "+line+"\n")
+	}
+}

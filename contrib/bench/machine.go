@@ -1,0 +1,44 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// machine says where the numbers come from, without naming the host.
+type machine struct {
+	kernel string
+	cpu    string
+	cpus   int
+}
+
+func readMachine() (machine, error) {
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		return machine{}, fmt.Errorf("reading kernel version: %w", err)
+	}
+	info, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return machine{}, fmt.Errorf("reading CPU model: %w", err)
+	}
+	return machine{
+		kernel: "Linux " + unix.ByteSliceToString(name.Release[:]),
+		cpu:    cpuModel(info),
+		cpus:   runtime.NumCPU(),
+	}, nil
+}
+
+// cpuModel returns the model name; not every architecture has one.
+func cpuModel(info []byte) string {
+	for line := range bytes.Lines(info) {
+		name, value, _ := bytes.Cut(line, []byte(":"))
+		if string(bytes.TrimSpace(name)) == "model name" {
+			return string(bytes.TrimSpace(value))
+		}
+	}
+	return runtime.GOARCH
+}

@@ -1,0 +1,154 @@
+package service
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mtlsproxy/mtlsproxy/service/config"
+	"github.com/mtlsproxy/mtlsproxy/service/front"
+	"github.com/mtlsproxy/mtlsproxy/service/proxy"
+	"github.com/mtlsproxy/mtlsproxy/tlsclient"
+	"github.com/mtlsproxy/mtlsproxy/tlsclient/http1"
+	"github.com/mtlsproxy/mtlsproxy/tlsclient/rawconn"
+)
+
+// retireTimeout is how long busy connections may outlive their generation.
+const retireTimeout = 30 * time.Second
+
+// loadIdentities reads every identity. All that is wrong with any of them is in
+// the error.
+func loadIdentities(c *config.Config, now time.Time) (map[string]*tlsclient.Generation, error) {
+	loaded := make(map[string]*tlsclient.Generation, len(c.Identities))
+	var errs []error
+	for _, id := range c.Identities {
+		files := tlsclient.Identity{Name: id.Name, Cert: id.Cert, Key: id.Key, CA: id.CA, CRL: id.CRL}
+		if id.SystemCA {
+			files.CA = tlsclient.SystemRoots
+		}
+		g, err := files.Load(1, now)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("identity %q: %w", id.Name, err))
+			continue
+		}
+		loaded[id.Name] = g
+	}
+	return loaded, errors.Join(errs...)
+}
+
+// upstreamOptions is what tlsclient needs to know of an upstream.
+func upstreamOptions(u *config.Upstream, l *config.Limits, b *rawconn.Buffers) (tlsclient.Options, error) {
+	o := tlsclient.Options{
+		Name:             u.Name,
+		ServerName:       u.ServerName,
+		MinVersion:       u.TLSMin,
+		MaxConns:         u.Pool.Max,
+		MaxIdle:          u.Pool.Idle,
+		IdleTimeout:      u.Pool.IdleTimeout,
+		MaxAge:           u.Pool.MaxAge,
+		PoolWait:         u.Pool.Wait,
+		ConnectTimeout:   u.Timeout.Connect,
+		HandshakeTimeout: u.Timeout.Handshake,
+		HeaderTimeout:    u.Timeout.ResponseHeader,
+		BodyIdleTimeout:  u.Timeout.Idle,
+		TotalTimeout:     u.Timeout.Total,
+		ResolveInterval:  u.ResolveInterval,
+		RetireTimeout:    retireTimeout,
+		Limits:           http1.Limits{Head: int(l.UpstreamHeaderBytes), Fields: l.HeaderFields, Target: int(l.TargetBytes)},
+		Buffers:          b,
+	}
+	for _, e := range u.Endpoints {
+		o.Endpoints = append(o.Endpoints, tlsclient.Address{Host: e.Host, Port: e.Port})
+	}
+	for _, san := range u.VerifySAN {
+		pin, err := tlsclient.ParsePin(san.String())
+		if err != nil {
+			return o, fmt.Errorf("upstream %q: %w", u.Name, err)
+		}
+		o.Pins = append(o.Pins, pin)
+	}
+	return o, nil
+}
+
+func frontLimits(l *config.Limits) front.Limits {
+	return front.Limits{
+		Limits:        http1.Limits{Head: int(l.HeaderBytes), Fields: l.HeaderFields, Target: int(l.TargetBytes)},
+		HeaderTimeout: l.HeaderTimeout,
+		IdleTimeout:   l.IdleTimeout,
+		BodyTimeout:   l.BodyIdleTimeout,
+	}
+}
+
+// routes makes the table over upstreams that exist already.
+func (s *Service) routes(c *config.Config) (*proxy.Table, error) {
+	var out []*proxy.Route
+	for i := range c.Routes {
+		r := &c.Routes[i]
+		u := s.upstreams[r.Upstream]
+		route := &proxy.Route{
+			Name:           r.Name,
+			Listeners:      r.Listeners,
+			Path:           r.Path,
+			Methods:        r.Methods,
+			Upstream:       u.client,
+			HostHeader:     hostHeader(r, &u.config),
+			StripPrefix:    r.StripPrefix,
+			Replace:        r.ReplacePrefix,
+			RequestSet:     headerFields(r.RequestHeaders.Set),
+			RequestRemove:  lower(r.RequestHeaders.Remove),
+			ResponseSet:    headerFields(r.ResponseHeaders.Set),
+			ResponseRemove: lower(r.ResponseHeaders.Remove),
+			Forwarded:      r.Forwarded,
+			AcceptID:       r.RequestID == config.RequestIDAccept,
+			WebSocket:      slices.Contains(r.Upgrade, "websocket"),
+			TunnelIdle:     u.config.Timeout.Tunnel,
+		}
+		for _, h := range r.Hosts {
+			route.Hosts = append(route.Hosts, h.String())
+		}
+		out = append(out, route)
+	}
+	return proxy.NewTable(out)
+}
+
+// hostHeader is the Host that a route sends upstream, or "" for the client's.
+func hostHeader(r *config.Route, u *config.Upstream) string {
+	switch r.HostHeader {
+	case config.HostHeaderClient:
+		return ""
+	case config.HostHeaderUpstream:
+	default:
+		return r.HostHeader
+	}
+	first := u.Endpoints[0]
+	host := u.ServerName
+	if host == "" {
+		host = first.Host
+	}
+	if first.Port != 443 {
+		return net.JoinHostPort(host, fmt.Sprint(first.Port))
+	}
+	if strings.Contains(host, ":") {
+		return "[" + host + "]"
+	}
+	return host
+}
+
+func headerFields(set []config.Header) []http1.Field {
+	var out []http1.Field
+	for _, h := range set {
+		out = append(out, http1.Field{Name: []byte(h.Name), Value: []byte(h.Value)})
+	}
+	return out
+}
+
+func lower(names []string) []string {
+	var out []string
+	for _, n := range names {
+		out = append(out, strings.ToLower(n))
+	}
+	return out
+}

@@ -1,0 +1,140 @@
+package config
+
+import (
+	"io/fs"
+	"time"
+)
+
+// Config is one checked configuration. It is immutable: callers share it and
+// must not modify it or anything reachable from it.
+type Config struct {
+	Listeners  []Listener // sorted by name; may be empty, as systemd may pass the sockets
+	Identities []Identity // sorted by name
+	Upstreams  []Upstream // sorted by name
+	Routes     []Route    // in the order in which they first appear in the files
+	Limits     Limits
+	Drain      Drain
+
+	settings []Setting
+}
+
+// Listener is a socket on which local applications speak plain HTTP. It is used
+// when systemd passes no sockets.
+type Listener struct {
+	Name        string
+	Addresses   []Address   // at least one
+	Mode        fs.FileMode // permission bits of its unix sockets, default 0660; 0 when it has none
+	AllowRemote bool        // its TCP addresses may be reachable from other hosts; default false
+}
+
+// Identity names the files of a client certificate. Paths are not checked here.
+type Identity struct {
+	Name string
+	Cert string // PEM: the leaf first, then intermediates
+	Key  string // PEM: the private key of Cert
+	CA   string // PEM: trust anchors for upstreams; "" if and only if SystemCA
+	CRL  string // PEM or DER: revoked upstream certificates; "" for none
+
+	// SystemCA is true when ca = "system" is written out: the trust anchors of
+	// the host are used.
+	SystemCA bool
+}
+
+// Upstream is a named service reached over mutual TLS with one identity.
+type Upstream struct {
+	Name            string
+	Endpoints       []Endpoint    // at least one, no duplicates
+	Identity        string        // name of an existing Identity; default "default"
+	ServerName      string        // SNI and name to verify; "" for each endpoint's own host
+	VerifySAN       []SAN         // names of which the upstream's certificate must carry one; nil for ServerName
+	TLSMin          uint16        // tls.VersionTLS12 (default) or tls.VersionTLS13
+	Balance         string        // BalanceLeastPending
+	ResolveInterval time.Duration // how often DNS names of endpoints are looked up again; default 15s
+	Pool            Pool
+	Timeout         Timeouts
+}
+
+// BalanceLeastPending picks the endpoint with the fewest exchanges under way.
+const BalanceLeastPending = "least-pending"
+
+// Pool bounds the connections to one upstream.
+type Pool struct {
+	Max         int           // connections at one time, default 256
+	Idle        int           // idle connections kept, at most Max, default 64
+	IdleTimeout time.Duration // an idle connection is closed after this, default 30s
+	MaxAge      time.Duration // a connection takes no new exchange after this, default 10m; 0 for no bound
+	Wait        time.Duration // how long an exchange waits for a connection when the pool is full, default 3s; 0 fails at once
+}
+
+// Timeouts bound the steps of one exchange with an upstream. 0 means no bound,
+// where it is allowed.
+type Timeouts struct {
+	Connect        time.Duration // TCP connect, default 3s; never 0
+	Handshake      time.Duration // TLS handshake, default 3s; never 0
+	ResponseHeader time.Duration // from the request's last byte to the response head, default 30s
+	Idle           time.Duration // longest silence while a body moves, default 30s
+	Total          time.Duration // the whole exchange, default 0
+	Tunnel         time.Duration // longest silence in an upgraded connection, default 1h
+}
+
+// Route maps requests to an upstream. The most specific route wins: host with
+// port, host, longer wildcard, shorter wildcard, "*"; then the longer path; then
+// a method list over none; then a listener list over none. Load refuses two
+// routes that tie.
+type Route struct {
+	Name            string
+	Listeners       []string // names; nil for every listener
+	Hosts           []Host   // at least one; default the local names with any port
+	Path            string   // prefix in whole segments, "/" or without a slash at the end; default "/"
+	Methods         []string // nil for every method
+	Callers         []string // who may use it; [CallerAny] in this version
+	Upstream        string   // name of an existing Upstream
+	HostHeader      string   // HostHeaderUpstream (default), HostHeaderClient or a literal host[:port]
+	StripPrefix     bool     // remove Path from the request's path; default false
+	ReplacePrefix   string   // put this in the place of Path; "" for not; excludes StripPrefix
+	RequestHeaders  HeaderEdits
+	ResponseHeaders HeaderEdits
+	Forwarded       bool     // set Forwarded and X-Forwarded-*; default true
+	RequestID       string   // RequestIDMake (default) or RequestIDAccept
+	Upgrade         []string // protocols an exchange may upgrade to; default ["websocket"]
+}
+
+// CallerAny in Route.Callers lets every local user use the route's identity.
+const CallerAny = "any"
+
+// Values of Route.HostHeader that are not a literal host.
+const (
+	HostHeaderUpstream = "upstream" // the upstream's server_name, or else the endpoint's host
+	HostHeaderClient   = "client"   // the host the client asked for
+)
+
+// Values of Route.RequestID.
+const (
+	RequestIDMake   = "make"   // always a new X-Request-Id
+	RequestIDAccept = "accept" // the client's X-Request-Id, if it sent one
+)
+
+// HeaderEdits are changes to the header of a request or response.
+type HeaderEdits struct {
+	Set    []Header // in the order of the file; each replaces all fields of that name
+	Remove []string // names
+}
+
+// Header is one header field.
+type Header struct{ Name, Value string }
+
+// Limits bound what one client connection may cost.
+type Limits struct {
+	HeaderBytes         int64         // request line and header together, default 64KiB
+	HeaderFields        int           // header fields of a request, default 100
+	TargetBytes         int64         // request target, at most HeaderBytes, default 16KiB
+	HeaderTimeout       time.Duration // from the first byte of a request to the end of its header, default 10s
+	IdleTimeout         time.Duration // longest silence between two requests, default 75s
+	BodyIdleTimeout     time.Duration // longest silence of a client while a body moves, default 30s
+	UpstreamHeaderBytes int64         // status line and header of a response together, default 64KiB
+}
+
+// Drain says how the daemon stops.
+type Drain struct {
+	Timeout time.Duration // how long exchanges under way may take to finish, default 25s; 0 ends them at once
+}

@@ -1,0 +1,84 @@
+package config
+
+// field is one key of a table: how it is read, checked, shown and documented.
+// Tables of fields are bound to the struct they fill, the way the flag package
+// binds flags to variables.
+type field struct {
+	name     string // path in the table: "timeout.connect"
+	def      string // default as TOML text; "" for none
+	required bool
+	value    value
+	doc      string // one line: meaning and unit
+}
+
+// value reads one kind of value into a variable and shows it again.
+type value struct {
+	typ    string // "duration"
+	limits string // "1ms to 5m"; "" for no limits worth telling
+
+	// set stores what the node holds, or reports to the table why it cannot.
+	set func(t *table, key string, n *node)
+
+	// show returns what is in effect as TOML text, or "" for nothing.
+	show func() string
+
+	// entries replaces show for a value that is a table of free keys.
+	entries func() []entry
+}
+
+// entry is one free key and its value as TOML text.
+type entry struct{ name, key, text string }
+
+// refused is a key that is planned, and does nothing yet.
+func refused(name string) field {
+	return field{name: name, value: value{set: func(t *table, key string, n *node) {
+		t.report(key, n.at, notSupported)
+	}}}
+}
+
+const notSupported = "not supported by this version of mtlsproxy; remove it"
+
+func (f *field) isRefused() bool { return f.value.typ == "" }
+
+// Key describes one configuration key, for documentation and its tests.
+type Key struct {
+	Name     string // "upstream.NAME.timeout.connect", "route.NAME.host", "limits.header_bytes"
+	Type     string // "duration", "size", "path", "list of strings", …
+	Limits   string // allowed values or range as text, "" if the type says it all
+	Default  string // TOML text, "" for none
+	Required bool
+	Doc      string // one line: meaning and unit
+}
+
+// Keys returns every key that a configuration may hold, in the order of the
+// reference. Keys that this version refuses are left out.
+func Keys() []Key {
+	_, listener := newListener("")
+	_, identity := newIdentity("")
+	_, upstream := newUpstream("")
+	_, route := newRoute("")
+	tables := []struct {
+		name   string
+		fields []field
+	}{
+		{"listener.NAME", listener},
+		{"identity.NAME", identity},
+		{"upstream.NAME", upstream},
+		{"route.NAME", route},
+		{"limits", limitsFields(new(Limits))},
+		{"drain", drainFields(new(Drain))},
+	}
+	var keys []Key
+	for _, t := range tables {
+		for _, f := range t.fields {
+			if f.isRefused() {
+				continue
+			}
+			keys = append(keys, Key{
+				Name: t.name + "." + f.name, Type: f.value.typ, Limits: f.value.limits,
+				Default: f.def, Required: f.required, Doc: f.doc,
+			})
+		}
+	}
+	return keys
+}

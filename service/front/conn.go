@@ -1,0 +1,208 @@
+package front
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/mtlsproxy/mtlsproxy/tlsclient/http1"
+	"github.com/mtlsproxy/mtlsproxy/tlsclient/rawconn"
+)
+
+// The states of a connection. Whoever moves it out of idle owns what follows.
+const (
+	busy int32 = iota
+	idle
+	closing
+)
+
+// conn is one client connection, carried by one goroutine.
+type conn struct {
+	server   *Server
+	listener *Listener
+	sock     *rawconn.Conn
+	remote   string // the client's IP address, or "" on a unix socket
+	state    atomic.Int32
+}
+
+func newConn(s *Server, l *Listener, nc net.Conn) (*conn, error) {
+	sock, err := rawconn.New(nc)
+	if err != nil {
+		return nil, err
+	}
+	c := &conn{server: s, listener: l, sock: sock}
+	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
+		c.remote = a.AddrPort().Addr().Unmap().String()
+	}
+	return c, nil
+}
+
+// serve carries the connection until it ends.
+func (c *conn) serve() {
+	defer c.server.forget(c)
+	defer func() { _ = c.sock.Close() }() // whatever had to be said has been said
+	for {
+		buf, n, ok := c.await()
+		if !ok || !c.serveBuffered(buf, n) {
+			return
+		}
+	}
+}
+
+// await waits for the first bytes of a request. Nothing but the connection
+// itself is held meanwhile.
+func (c *conn) await() (buf []byte, n int, ok bool) {
+	c.sock.ReadBy(time.Now().Add(c.server.Limits.IdleTimeout))
+	c.state.Store(idle)
+	if c.server.draining.Load() { // Drain may have passed by before we were idle
+		return nil, 0, false
+	}
+	buf, n, err := c.sock.ReadLease(c.server.Buffers)
+	if !c.state.CompareAndSwap(idle, busy) && err == nil {
+		c.server.Buffers.Put(buf)
+		return nil, 0, false
+	}
+	return buf, n, err == nil
+}
+
+// closeIdle closes the connection if it is between exchanges.
+func (c *conn) closeIdle() {
+	if c.state.CompareAndSwap(idle, closing) {
+		_ = c.sock.Close() // its goroutine sees it
+	}
+}
+
+// serveBuffered serves the exchanges that have begun, and reports whether the
+// connection may be kept for more.
+func (c *conn) serveBuffered(buf []byte, n int) bool {
+	x := c.server.takeExchange()
+	x.begin(c, buf, n)
+	keep := true
+	for keep && !x.reader.Empty() {
+		keep = c.serveOne(x)
+	}
+	x.release()
+	return keep
+}
+
+// serveOne reads one head and has its exchange handled.
+func (c *conn) serveOne(x *Exchange) bool {
+	x.reset()
+	head, err := x.readHead()
+	if err != nil && !x.refuse(err) {
+		return false
+	}
+	if err == nil {
+		x.understand(head)
+	}
+	c.server.Handler(x)
+	return x.finish()
+}
+
+// refuse prepares the exchange for an answer to a head that did not come whole,
+// and reports whether there is anybody to answer.
+func (x *Exchange) refuse(err error) bool {
+	var broken *http1.Error
+	switch {
+	case errors.As(err, &broken):
+		x.Broken = broken
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		x.Broken = &http1.Error{Status: 408, Reason: "the request head took too long"}
+	default:
+		return false
+	}
+	x.closing = true
+	return true
+}
+
+// understand parses a whole head and opens the body behind it.
+func (x *Exchange) understand(head []byte) {
+	if err := x.Request.Parse(head, x.conn.server.Limits.Limits); err != nil {
+		x.Broken = err
+		x.closing = true
+		x.Request.Framing = http1.NoBody
+	}
+	x.closing = x.closing || x.Request.Close
+	x.reader.Src = bodySource{x.conn}
+	x.Body.Open(&x.reader, x.Request.Framing, x.Request.Length, nil)
+}
+
+// bodySource reads a request's body, with a bound on every pause.
+type bodySource struct{ *conn }
+
+// Read implements io.Reader.
+func (b bodySource) Read(p []byte) (int, error) {
+	b.sock.ReadBy(time.Now().Add(b.server.Limits.BodyTimeout))
+	return b.sock.Read(p)
+}
+
+// readHead reads until the head is whole and takes it from the reader.
+func (x *Exchange) readHead() ([]byte, error) {
+	limits := &x.conn.server.Limits
+	x.reader.Src = x.conn.sock
+	from, skipped, timed := 0, false, false
+	for {
+		if !skipped {
+			skipped = x.skipEmptyLine()
+		}
+		n, next, err := http1.FindHead(x.reader.Buffered(), from)
+		if err != nil {
+			return nil, err
+		}
+		if n > 0 {
+			return x.reader.Take(n), nil
+		}
+		from = next
+		if full := len(x.reader.Buffered()) == len(x.reader.Buf); full {
+			if len(x.reader.Buf) >= limits.Head {
+				return nil, http1.HeadTooLarge(x.reader.Buffered())
+			}
+			x.conn.server.Buffers.Put(x.reader.Grow(limits.Head))
+		}
+		if !timed {
+			timed = true
+			x.conn.sock.ReadBy(time.Now().Add(limits.HeaderTimeout))
+		}
+		if err := x.reader.Fill(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// skipEmptyLine takes one empty line before a request line: clients of old send
+// it after a body, RFC 9112 2.2. It reports whether the question is settled.
+func (x *Exchange) skipEmptyLine() bool {
+	b := x.reader.Buffered()
+	switch {
+	case len(b) == 0 || len(b) == 1 && b[0] == '\r':
+		return false
+	case len(b) > 1 && b[0] == '\r' && b[1] == '\n':
+		x.reader.Take(2)
+	}
+	return true
+}
+
+// Linger after the last answer, so that it is not lost to a reset because the
+// client was still sending, RFC 9112 9.6.
+const (
+	lingerTime  = 2 * time.Second
+	lingerBytes = 1 << 20
+)
+
+// linger ends our stream and reads the client's to its end, within bounds.
+func (c *conn) linger(buf []byte) {
+	if c.sock.CloseWrite() != nil {
+		return
+	}
+	c.sock.Resume()
+	c.sock.ReadBy(time.Now().Add(lingerTime))
+	for left := lingerBytes; left > 0; {
+		n, err := c.sock.Read(buf)
+		if err != nil {
+			return
+		}
+		left -= n
+	}
+}

@@ -1,0 +1,110 @@
+package service
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+
+	"github.com/mtlsproxy/mtlsproxy/service/config"
+)
+
+// open listens on one address.
+func open(a config.Address, mode fs.FileMode) (net.Listener, error) {
+	if a.Network() == "unix" {
+		return openUnix(a.Target(), mode)
+	}
+	l, err := net.Listen(a.Network(), a.Target())
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("listening on %s: another process has this address; find it with: ss -ltnp: %w", a, err)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("listening on %s: ports below 1024 need a privilege; take a higher one, or let systemd open it: %w", a, err)
+	}
+	return l, err
+}
+
+// openUnix makes the socket in a directory nobody else can enter, gives it its
+// mode, and only then moves it to its place: at no time can it be reached with
+// the wrong mode. A socket that nobody serves any more is replaced.
+func openUnix(path string, mode fs.FileMode) (net.Listener, error) {
+	if err := replaceable(path); err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp(filepath.Dir(path), ".mtlsproxy-")
+	if err != nil {
+		return nil, fmt.Errorf("making socket %q: %w", path, err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }() // empty, unless something failed before
+	private := filepath.Join(dir, "s")
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: private, Net: "unix"})
+	if err != nil {
+		return nil, fmt.Errorf("making socket %q: %w", path, err)
+	}
+	l.SetUnlinkOnClose(false)
+	info, err := place(private, path, mode)
+	if err != nil {
+		_ = l.Close() // the error below matters more
+		return nil, fmt.Errorf("making socket %q: %w", path, err)
+	}
+	return &unixListener{UnixListener: l, path: path, made: info}, nil
+}
+
+func place(private, path string, mode fs.FileMode) (fs.FileInfo, error) {
+	if err := os.Chmod(private, mode); err != nil {
+		return nil, err
+	}
+	info, err := os.Lstat(private)
+	if err != nil {
+		return nil, err
+	}
+	return info, os.Rename(private, path)
+}
+
+// replaceable reports an error unless path is free or a socket that is dead.
+func replaceable(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if info.Mode().Type() != fs.ModeSocket {
+		return fmt.Errorf("%q exists and is not a socket; remove it or choose another path", path)
+	}
+	c, err := net.Dial("unix", path)
+	if err == nil {
+		_ = c.Close() // it was only to see who is there
+		return fmt.Errorf("another process serves %q", path)
+	}
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Errorf("looking at the socket that exists already: %w", err)
+	}
+	return nil
+}
+
+// unixListener removes its socket when it is closed, if it is still its own.
+type unixListener struct {
+	*net.UnixListener
+	path string
+	made fs.FileInfo
+	once sync.Once
+}
+
+// Close implements net.Listener.
+func (l *unixListener) Close() error {
+	l.once.Do(func() {
+		if info, err := os.Lstat(l.path); err == nil && os.SameFile(info, l.made) {
+			_ = os.Remove(l.path) // a socket left behind is replaced at the next start
+		}
+	})
+	return l.UnixListener.Close()
+}
+
+// Addr implements net.Listener: the path clients connect to.
+func (l *unixListener) Addr() net.Addr { return &net.UnixAddr{Name: l.path, Net: "unix"} }

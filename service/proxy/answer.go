@@ -1,0 +1,109 @@
+package proxy
+
+import (
+	"errors"
+	"net/http"
+	"os"
+
+	"github.com/mtlsproxy/mtlsproxy/service/front"
+	"github.com/mtlsproxy/mtlsproxy/tlsclient"
+	"github.com/mtlsproxy/mtlsproxy/tlsclient/http1"
+)
+
+// noRoute is the class of a request that no route maps.
+const noRoute tlsclient.Class = "no_route"
+
+// failure is why an exchange has no response from an upstream. What the client
+// is told is fixed text; the cause is for the log.
+type failure struct {
+	status int
+	class  tlsclient.Class
+	fault  tlsclient.Fault
+	hint   string
+	cause  error
+}
+
+// broken is the failure of a request that could not be understood.
+func broken(e *http1.Error) *failure {
+	return &failure{e.Status, tlsclient.BadRequest, tlsclient.FaultClient, e.Reason, e}
+}
+
+func noRouteFor() *failure {
+	return &failure{404, noRoute, tlsclient.FaultClient,
+		"no route takes this host, path and method; mtlsproxyd check lists the routes", errors.New("no route")}
+}
+
+// diagnose finds out what to answer to an error of tlsclient or of the client's
+// side. It returns nil when nobody is left to be answered.
+func diagnose(err error) *failure {
+	var e *tlsclient.Error
+	switch {
+	case errors.Is(err, front.ErrGone):
+		return nil
+	case errors.Is(err, front.ErrCancelled):
+		return &failure{503, tlsclient.Draining, tlsclient.FaultSelf, "the daemon is stopping; try again", err}
+	case !errors.As(err, &e):
+		return &failure{500, tlsclient.Internal, tlsclient.FaultSelf, "see the daemon's log", err}
+	case e.Class == tlsclient.ClientGone && errors.Is(err, os.ErrDeadlineExceeded):
+		return &failure{408, tlsclient.BadRequest, e.Fault, "the request's body paused for too long", err}
+	case e.Class == tlsclient.ClientGone:
+		return nil
+	}
+	f := &failure{status: 502, class: e.Class, fault: e.Fault, cause: err}
+	switch e.Class {
+	case tlsclient.BadRequest:
+		f.status, f.hint = 400, "the request's body breaks its framing"
+		var p *http1.Error
+		if errors.As(err, &p) {
+			f.status, f.hint = p.Status, p.Reason
+		}
+	case tlsclient.Overloaded:
+		f.status, f.hint = 503, "all connections to the upstream are busy; try again"
+	case tlsclient.Draining:
+		f.status, f.hint = 503, "the daemon is stopping; try again"
+	case tlsclient.IdentityUnavailable:
+		f.status, f.hint = 503, "no valid client certificate is loaded for this upstream"
+	case tlsclient.IdentityExpired:
+		f.status, f.hint = 503, "the client certificate for this upstream has expired"
+	case tlsclient.ConnectTimeout:
+		f.status, f.hint = 504, "no connection to the upstream in time"
+	case tlsclient.UpstreamTimeout:
+		f.status, f.hint = 504, "the upstream took too long to answer"
+	case tlsclient.ConnectFailed:
+		f.hint = "the upstream cannot be reached"
+	case tlsclient.TLSVerifyFailed:
+		f.hint = "the upstream's certificate was refused; compare ca and server_name with what it shows"
+	case tlsclient.ClientCertRejected:
+		f.hint = "the upstream refused our client certificate"
+	case tlsclient.TLSFailed:
+		f.hint = "the TLS connection to the upstream failed"
+	case tlsclient.UpstreamReset:
+		f.hint = "the upstream closed the connection before its answer was complete"
+	case tlsclient.UpstreamBadResponse:
+		f.hint = "the upstream's answer breaks the protocol"
+	default:
+		f.status, f.hint = 500, "see the daemon's log"
+	}
+	return f
+}
+
+// answer writes a failure to the client, who can tell it from an upstream's
+// answer by the Mtlsproxy-Error field.
+func (e *exchange) answer(f *failure) {
+	x := e.x
+	if f.status == 408 || f.status == 400 && f.class == tlsclient.BadRequest {
+		x.CloseAfter()
+	}
+	fields := []http1.Field{
+		{Name: []byte("Content-Type"), Value: []byte("text/plain; charset=utf-8")},
+		{Name: []byte("Mtlsproxy-Error"), Value: []byte(f.class)},
+		{Name: []byte("X-Request-Id"), Value: e.id},
+	}
+	if f.status == 503 {
+		fields = append(fields, http1.Field{Name: []byte("Retry-After"), Value: []byte("1")})
+	}
+	text := "mtlsproxy: " + string(f.class) + " (request " + string(e.id) + "): " + f.hint + "\n"
+	if err := x.Answer(f.status, http.StatusText(f.status), fields, text); err != nil {
+		e.p.Log.Debug("answering failed", "id", string(e.id), "error", err)
+	}
+}

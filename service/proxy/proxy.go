@@ -1,0 +1,260 @@
+package proxy
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/mtlsproxy/mtlsproxy/service/front"
+	"github.com/mtlsproxy/mtlsproxy/tlsclient"
+	"github.com/mtlsproxy/mtlsproxy/tlsclient/http1"
+	"github.com/mtlsproxy/mtlsproxy/tlsclient/rawconn"
+)
+
+// Options are what a Proxy needs.
+type Options struct {
+	Buffers *rawconn.Buffers
+	Log     *slog.Logger
+}
+
+// Proxy answers exchanges by forwarding them. Use gives it its routes.
+type Proxy struct {
+	Options
+	table     atomic.Pointer[Table]
+	exchanges atomic.Uint64
+	prefix    []byte // of request ids
+	pseudonym []byte // of this process in Via, RFC 9110 7.6.3
+	via       [2][]byte
+	names     names
+	pool      sync.Pool
+	warn      rate.Sometimes
+}
+
+// names are the fields that are set on every request.
+type names struct {
+	requestID, via, forwarded, xForwardedFor, xForwardedHost, xForwardedProto, http []byte
+}
+
+// New makes a proxy without routes.
+func New(o Options) *Proxy {
+	p := &Proxy{Options: o, warn: rate.Sometimes{First: 10, Interval: time.Second}}
+	var b [10]byte
+	rand.Read(b[:])
+	p.prefix = hex.AppendEncode(nil, b[:6])
+	p.pseudonym = hex.AppendEncode([]byte("mtlsproxy-"), b[6:])
+	p.via = [2][]byte{append([]byte("1.0 "), p.pseudonym...), append([]byte("1.1 "), p.pseudonym...)}
+	p.names = names{
+		requestID: []byte("X-Request-Id"), via: []byte("Via"), forwarded: []byte("Forwarded"),
+		xForwardedFor: []byte("X-Forwarded-For"), xForwardedHost: []byte("X-Forwarded-Host"),
+		xForwardedProto: []byte("X-Forwarded-Proto"), http: []byte("http"),
+	}
+	p.table.Store(&Table{})
+	return p
+}
+
+// Use makes t the table for all exchanges that begin from now on.
+func (p *Proxy) Use(t *Table) { p.table.Store(t) }
+
+// exchange is the proxy's side of a front.Exchange.
+type exchange struct {
+	p    *Proxy
+	x    *front.Exchange
+	id   []byte
+	req  tlsclient.Request
+	resp tlsclient.Response
+	mem  []byte // what fields are made of
+}
+
+// scratch returns where to build a value; keep returns it for good.
+func (e *exchange) scratch() []byte { return e.mem[len(e.mem):] }
+
+func (e *exchange) keep(b []byte) []byte {
+	if cap(e.mem)-len(e.mem) >= len(b) {
+		e.mem = e.mem[:len(e.mem)+len(b)]
+	}
+	return b[:len(b):len(b)]
+}
+
+// Serve answers one exchange.
+func (p *Proxy) Serve(x *front.Exchange) {
+	e, ok := p.pool.Get().(*exchange)
+	if !ok {
+		e = &exchange{p: p, mem: make([]byte, 0, 1024)}
+	}
+	e.x = x
+	e.id = e.keep(p.newID(e.scratch()))
+	e.serve()
+	e.x, e.id, e.mem = nil, nil, e.mem[:0]
+	e.req = tlsclient.Request{}
+	p.pool.Put(e)
+}
+
+func (e *exchange) serve() {
+	x := e.x
+	if x.Broken != nil {
+		e.fail(broken(x.Broken))
+		return
+	}
+	r, f := e.route()
+	if f != nil {
+		e.fail(f)
+		return
+	}
+	e.setID(r.AcceptID)
+	switch {
+	case e.looped():
+		e.fail(&failure{508, tlsclient.BadRequest, tlsclient.FaultClient, "the request has come through here before", errors.New("loop in Via")})
+	case x.Request.MaxForwards == 0:
+		x.DiscardBody()
+		x.Head(200, []byte("OK"), nil, http1.ByLength, 0)
+		e.ended(x.End(nil))
+	default:
+		e.forward(r)
+	}
+}
+
+// route finds the route, for the path as it stands and as an upstream might
+// read it: if those differ, somebody is being fooled.
+func (e *exchange) route() (*Route, *failure) {
+	req := &e.x.Request
+	t := e.p.table.Load()
+	q := query{listener: e.x.Listener(), method: req.Method, path: req.Path}
+	host, port, _ := http1.SplitAuthority(req.Authority)
+	q.host, q.port = e.keep(appendLower(e.scratch(), bytes.TrimSuffix(host, []byte(".")))), port
+	if i := bytes.IndexByte(q.path, '?'); i >= 0 {
+		q.path = q.path[:i]
+	}
+	r := t.find(&q)
+	if !plain(q.path) {
+		path, err := canonical(nil, q.path)
+		if err != nil {
+			return nil, &failure{400, tlsclient.BadRequest, tlsclient.FaultClient, err.Error(), err}
+		}
+		q.path = path
+		if t.find(&q) != r {
+			return nil, &failure{400, tlsclient.BadRequest, tlsclient.FaultClient,
+				"the path would take another route once it is decoded", errors.New("ambiguous path")}
+		}
+	}
+	if r == nil {
+		return nil, noRouteFor()
+	}
+	return r, nil
+}
+
+func appendLower(dst, b []byte) []byte {
+	for _, c := range b {
+		if c >= 'A' && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		dst = append(dst, c)
+	}
+	return dst
+}
+
+// forward sends the request upstream and its response back.
+func (e *exchange) forward(r *Route) {
+	e.prepare(r)
+	defer e.resp.Close()
+	if err := r.Upstream.Do(&e.req, &e.resp); err != nil {
+		e.failWith(err)
+		return
+	}
+	x, resp := e.x, &e.resp
+	if resp.Early() {
+		x.CloseAfter()
+	}
+	x.Head(resp.Status, resp.Reason, e.responseFields(r), resp.Framing, resp.Length)
+	if resp.Status == 101 {
+		e.tunnel(r.TunnelIdle)
+		return
+	}
+	e.ended(e.copyBody())
+}
+
+func (e *exchange) prepare(r *Route) {
+	req := &e.x.Request
+	host := req.Authority
+	if r.HostHeader != "" {
+		host = e.keep(append(e.scratch(), r.HostHeader...))
+	}
+	target := req.Path
+	if r.StripPrefix || r.Replace != "" {
+		target = e.keep(r.target(e.scratch(), req.Path))
+	}
+	e.req = tlsclient.Request{
+		Method: req.Method, Target: target, Host: host, Fields: e.requestFields(r),
+		Framing: req.Framing, Length: req.Length, Body: &e.x.Body,
+		Continue: req.Continue, WebSocket: req.WebSocket && r.WebSocket,
+		Idempotent: req.Idempotent(), Client: e.x,
+	}
+}
+
+// copyBody passes the response's body on as it comes: what is at hand is
+// gathered into one write, and nothing is held back while more is awaited.
+func (e *exchange) copyBody() error {
+	x, resp := e.x, &e.resp
+	for {
+		p, err := resp.Ready()
+		if p == nil && err == nil {
+			if err := x.Flush(); err != nil {
+				return clientGone(err)
+			}
+			p, err = resp.Next()
+		}
+		switch {
+		case err == io.EOF: //nolint:errorlint // Next returns io.EOF itself for the end
+			return x.End(resp.Body.Trailers)
+		case err != nil:
+			return err
+		}
+		if err := x.Write(p); err != nil {
+			return clientGone(err)
+		}
+	}
+}
+
+func clientGone(err error) error {
+	return &tlsclient.Error{Class: tlsclient.ClientGone, Fault: tlsclient.FaultClient, Err: err}
+}
+
+// failWith answers an error if there is anybody to answer.
+func (e *exchange) failWith(err error) {
+	f := diagnose(err)
+	if f == nil {
+		e.x.Abort()
+		return
+	}
+	e.fail(f)
+}
+
+func (e *exchange) fail(f *failure) {
+	if f.fault != tlsclient.FaultClient {
+		e.p.warn.Do(func() {
+			e.p.Log.Warn("exchange failed", "id", string(e.id), "class", string(f.class), "fault", f.fault.String(), "error", f.cause)
+		})
+	}
+	e.answer(f)
+}
+
+// ended settles an exchange whose answer has begun. An answer that could not be
+// completed must not look complete.
+func (e *exchange) ended(err error) {
+	if err == nil {
+		return
+	}
+	e.x.Abort()
+	if f := diagnose(err); f != nil && f.fault != tlsclient.FaultClient {
+		e.p.warn.Do(func() {
+			e.p.Log.Warn("response cut short", "id", string(e.id), "class", string(f.class), "fault", f.fault.String(), "error", f.cause)
+		})
+	}
+}

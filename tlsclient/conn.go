@@ -1,0 +1,86 @@
+package tlsclient
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/mtlsproxy/mtlsproxy/tlsclient/http1"
+	"github.com/mtlsproxy/mtlsproxy/tlsclient/rawconn"
+)
+
+// conn is one mutual-TLS connection. It belongs to one exchange at a time.
+type conn struct {
+	link    *link
+	addr    netip.AddrPort
+	sock    *rawconn.Conn
+	records records
+	tls     *tls.Conn
+	reader  http1.Reader
+
+	expires   time.Time // no exchange begins on it after this
+	idleSince time.Time
+	uses      int // exchanges begun
+
+	writtenBefore int64 // bytes on the socket when the exchange began
+
+	version uint16 // of TLS
+	serial  string // of the server's certificate, hexadecimal
+	resumed bool
+
+	exchange *exchange    // whose turn it is
+	tickFn   func() error // c.tick, made once
+
+	timer  atomic.Pointer[time.Timer] // closes a connection of a retired generation
+	closed atomic.Bool
+}
+
+// begin makes the connection the exchange's: its client is asked whether it is
+// still there whenever a read waits long.
+func (c *conn) begin(ex *exchange) {
+	c.exchange = ex
+	c.sock.Tick = c.tickFn
+}
+
+func (c *conn) end() {
+	c.exchange = nil
+	c.sock.Tick = nil
+	c.sock.ReadBy(time.Time{})
+	c.sock.WriteBy(time.Time{})
+}
+
+func (c *conn) tick() error { return c.exchange.tickOn(c) }
+
+func (c *conn) describe() {
+	cs := c.tls.ConnectionState()
+	c.version, c.resumed = cs.Version, cs.DidResume
+	c.serial = fmt.Sprintf("%x", cs.PeerCertificates[0].SerialNumber)
+}
+
+// closedCleanly tells, once a Read has returned io.EOF, whether the server ended
+// the stream itself: crypto/tls reports the same for a TCP connection that was
+// merely cut, RFC 9112 9.8.
+func (c *conn) closedCleanly() bool { return !c.sock.EOF() }
+
+// close says goodbye and closes. It may be called more than once.
+func (c *conn) close() {
+	if c.closed.Swap(true) {
+		return
+	}
+	if t := c.timer.Load(); t != nil {
+		t.Stop()
+	}
+	_ = c.tls.Close() // a peer that does not take the alert changes nothing
+}
+
+// cut closes the socket at once, which also ends whatever reads or writes it.
+func (c *conn) cut() { _ = c.sock.Close() }
+
+// closeAt bounds the life of a busy connection.
+func (c *conn) closeAt(t time.Time) {
+	if old := c.timer.Swap(time.AfterFunc(time.Until(t), c.cut)); old != nil {
+		old.Stop()
+	}
+}

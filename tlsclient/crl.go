@@ -1,0 +1,102 @@
+package tlsclient
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// revocations are the parsed revocation lists of an identity, RFC 5280 5.
+type revocations struct {
+	lists []*x509.RevocationList
+}
+
+func (id Identity) loadCRL(g *Generation) error {
+	data, err := readFile(id.CRL)
+	if err != nil {
+		return fmt.Errorf("reading revocation lists: %w", err)
+	}
+	if g.crl, err = parseCRL(data); err != nil {
+		return fmt.Errorf("revocation lists %q: %w", id.CRL, err)
+	}
+	return nil
+}
+
+func parseCRL(data []byte) (*revocations, error) {
+	r := &revocations{}
+	add := func(der []byte) error {
+		list, err := x509.ParseRevocationList(der)
+		if err != nil {
+			return fmt.Errorf("parsing list %d: %w", len(r.lists)+1, err)
+		}
+		r.lists = append(r.lists, list)
+		return nil
+	}
+	if !bytes.Contains(data, []byte("-----BEGIN")) {
+		return r, add(data)
+	}
+	for {
+		var block *pem.Block
+		if block, data = pem.Decode(data); block == nil {
+			break
+		}
+		if block.Type != "X509 CRL" {
+			continue
+		}
+		if err := add(block.Bytes); err != nil {
+			return nil, err
+		}
+	}
+	if len(r.lists) == 0 {
+		return nil, errors.New("it holds no revocation list")
+	}
+	return r, nil
+}
+
+// check passes if some chain is free of revoked certificates. The leaf must be
+// covered by a current list; an intermediate is looked up where there is one.
+func (r *revocations) check(chains [][]*x509.Certificate, now time.Time) error {
+	err := errors.New("there is no verified chain to check for revocation")
+	for _, chain := range chains {
+		if err = r.checkChain(chain, now); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+func (r *revocations) checkChain(chain []*x509.Certificate, now time.Time) error {
+	for i := 0; i+1 < len(chain); i++ {
+		list := r.issuedBy(chain[i+1])
+		if list == nil {
+			if i == 0 {
+				return fmt.Errorf("no revocation list of issuer %q", chain[1].Subject)
+			}
+			continue
+		}
+		if !list.NextUpdate.IsZero() && now.After(list.NextUpdate) {
+			return fmt.Errorf("the revocation list of issuer %q ran out on %s", chain[i+1].Subject, list.NextUpdate.UTC().Format(time.RFC3339))
+		}
+		for _, e := range list.RevokedCertificateEntries {
+			if e.SerialNumber.Cmp(chain[i].SerialNumber) == 0 {
+				return fmt.Errorf("the certificate with serial %x was revoked on %s", e.SerialNumber, e.RevocationTime.UTC().Format(time.RFC3339))
+			}
+		}
+	}
+	return nil
+}
+
+// issuedBy returns the newest list that issuer has signed.
+func (r *revocations) issuedBy(issuer *x509.Certificate) *x509.RevocationList {
+	var newest *x509.RevocationList
+	for _, list := range r.lists {
+		if bytes.Equal(list.RawIssuer, issuer.RawSubject) && list.CheckSignatureFrom(issuer) == nil &&
+			(newest == nil || list.ThisUpdate.After(newest.ThisUpdate)) {
+			newest = list
+		}
+	}
+	return newest
+}

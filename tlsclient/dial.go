@@ -1,0 +1,138 @@
+package tlsclient
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/mtlsproxy/mtlsproxy/tlsclient/rawconn"
+)
+
+func portText(p uint16) string { return strconv.Itoa(int(p)) }
+
+// dialTCP connects without TCP keep-alive options of its own: the pool looks at
+// a connection before it uses it.
+func dialTCP(ctx context.Context, a netip.AddrPort) (net.Conn, error) {
+	d := net.Dialer{}
+	return d.DialContext(ctx, "tcp", a.String())
+}
+
+// dial opens a connection: TCP to one of the endpoint's addresses, then TLS.
+func (l *link) dial(ex *exchange) (*conn, error) {
+	u := l.pool.upstream
+	tcp, addr, err := l.dialAny(ex)
+	if err != nil {
+		return nil, err
+	}
+	sock, err := rawconn.New(tcp)
+	if err != nil {
+		_ = tcp.Close() // the error below matters more
+		return nil, l.fail(Internal, FaultSelf, err)
+	}
+	now := time.Now()
+	c := &conn{link: l, addr: addr, sock: sock, records: records{Conn: sock}, expires: l.pool.expiry(now)}
+	c.tls = tls.Client(&c.records, l.config)
+	c.reader.Src = c.tls
+	c.tickFn = c.tick
+	c.begin(ex)
+	until := now.Add(u.opt.HandshakeTimeout)
+	sock.ReadBy(until)
+	sock.WriteBy(until)
+	err = c.tls.Handshake()
+	c.end()
+	if err != nil {
+		_ = sock.Close() // nothing was agreed on that could be ended properly
+		return nil, l.handshakeError(ex, err)
+	}
+	c.describe()
+	return c, nil
+}
+
+// dialAny connects to one of the endpoint's addresses.
+func (l *link) dialAny(ex *exchange) (net.Conn, netip.AddrPort, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), l.pool.upstream.opt.ConnectTimeout)
+	defer cancel()
+	stop := ex.watch(cancel)
+	tcp, addr, err := l.dialEach(ctx)
+	stop()
+	if err != nil {
+		return nil, addr, l.dialError(ex, err)
+	}
+	return tcp, addr, nil
+}
+
+// dialEach tries the addresses in turn, beginning after the one that was begun
+// with last. Each gets its share of the time that is left.
+func (l *link) dialEach(ctx context.Context) (tcp net.Conn, addr netip.AddrPort, err error) {
+	u := l.pool.upstream
+	ips, err := l.endpoint.addresses.get(ctx)
+	if err != nil {
+		return nil, addr, err
+	}
+	u.mu.Lock()
+	first := l.endpoint.next
+	l.endpoint.next++
+	u.mu.Unlock()
+	for i := range ips {
+		addr = netip.AddrPortFrom(ips[(first+i)%len(ips)], l.endpoint.Port)
+		if tcp, err = dialOne(ctx, u.opt.Dial, addr, len(ips)-i); err == nil {
+			break
+		}
+	}
+	return tcp, addr, err
+}
+
+func dialOne(ctx context.Context, dial func(context.Context, netip.AddrPort) (net.Conn, error), a netip.AddrPort, left int) (net.Conn, error) {
+	end, _ := ctx.Deadline()
+	share, cancel := context.WithTimeout(ctx, time.Until(end)/time.Duration(left))
+	defer cancel()
+	return dial(share, a)
+}
+
+func (l *link) fail(class Class, fault Fault, err error) *Error {
+	return &Error{Class: class, Fault: fault, Endpoint: l.endpoint.name, Err: err}
+}
+
+func (l *link) dialError(ex *exchange, err error) error {
+	if ex.stopped != nil {
+		return ex.stopped
+	}
+	var timeout net.Error
+	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() {
+		return l.fail(ConnectTimeout, FaultUpstream, err)
+	}
+	return l.fail(ConnectFailed, FaultUpstream, err)
+}
+
+func (l *link) handshakeError(ex *exchange, err error) error {
+	var verify *tls.CertificateVerificationError
+	switch {
+	case ex.stopped != nil:
+		return ex.stopped
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return l.fail(ConnectTimeout, FaultUpstream, fmt.Errorf("the TLS handshake took longer than %v", l.pool.upstream.opt.HandshakeTimeout))
+	case errors.As(err, &verify):
+		return l.fail(TLSVerifyFailed, FaultUpstream, err)
+	}
+	return l.fail(alertClass(err), FaultUpstream, fmt.Errorf("TLS handshake: %w", err))
+}
+
+// alertClass tells a refusal of our certificate from other TLS failures. Under
+// TLS 1.3 it arrives only after the handshake, with the first read.
+func alertClass(err error) Class {
+	var alert tls.AlertError
+	if !errors.As(err, &alert) {
+		return TLSFailed
+	}
+	switch alert {
+	case 42, 43, 44, 45, 46, 48, 49, 116: // RFC 8446 6.2: bad_certificate to access_denied, certificate_required
+		return ClientCertRejected
+	}
+	return TLSFailed
+}

@@ -1,0 +1,57 @@
+package tlsclient
+
+import (
+	"errors"
+
+	"github.com/mtlsproxy/mtlsproxy/tlsclient/http1"
+	"github.com/mtlsproxy/mtlsproxy/tlsclient/rawconn"
+)
+
+// maxAttempts bounds how often one exchange is tried. Idle connections that
+// turned out closed before a byte was written do not count.
+const maxAttempts = 3
+
+// Do sends req and returns once the head of the final response is in resp, which
+// must be closed after an error too. The error is an *Error, or what the
+// request's Client returned.
+//
+// A request is sent again only if it cannot have been seen: nothing was written;
+// or if nothing was answered, the connection had been used before, the method is
+// idempotent and the whole body is still at hand.
+func (u *Upstream) Do(req *Request, resp *Response) error {
+	ex := &resp.exchange
+	ex.start(u, req)
+	resp.Attempts = 0
+	var mark http1.State
+	if ex.replayable = !req.hasBody() || req.Body.Complete(); ex.replayable && req.hasBody() {
+		mark = req.Body.Mark()
+	}
+	fresh := false
+	for {
+		resp.Attempts++
+		c, err := u.acquire(ex, fresh)
+		if err != nil {
+			if ex.next(err) {
+				continue
+			}
+			return err
+		}
+		err = resp.roundTrip(c, req)
+		if err == nil {
+			return nil
+		}
+		stale := errors.Is(err, rawconn.ErrStale)
+		repeat := stale || ex.mayRepeat(c, err)
+		resp.drop()
+		if !repeat {
+			return err
+		}
+		if stale {
+			resp.Attempts--
+		}
+		fresh = !stale
+		if ex.replayable && req.hasBody() {
+			req.Body.Rewind(mark)
+		}
+	}
+}

@@ -1,0 +1,117 @@
+package tlsclient
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/mtlsproxy/mtlsproxy/tlsclient/rawconn"
+)
+
+// exchange is what belongs to one Do over all its attempts.
+type exchange struct {
+	upstream   *Upstream
+	request    *Request
+	now        time.Time // when it began
+	deadline   time.Time // of all attempts together; zero: none
+	tried      []*endpoint
+	replayable bool
+	repeated   bool
+	answered   bool    // bytes of a response have come in
+	stopped    error   // why the client's side ended it
+	upload     *upload // what is still being sent of the request; nil if it went out at once
+	due        bool    // the response is awaited with a deadline
+}
+
+func (ex *exchange) start(u *Upstream, req *Request) {
+	*ex = exchange{upstream: u, request: req, now: time.Now(), tried: ex.tried[:0]}
+	if u.opt.TotalTimeout > 0 {
+		ex.deadline = ex.now.Add(u.opt.TotalTimeout)
+	}
+}
+
+// next reports whether another endpoint should be tried after no connection
+// could be made to one. Nothing has been written, so any request may go on.
+func (ex *exchange) next(err error) bool {
+	e := asError(err)
+	if e == nil || e.Fault != FaultUpstream || ex.stopped != nil {
+		return false
+	}
+	return len(ex.tried) < min(maxAttempts, len(ex.upstream.endpoints))
+}
+
+// mayRepeat reports whether a request that failed with err on c can be sent once
+// more.
+func (ex *exchange) mayRepeat(c *conn, err error) bool {
+	if ex.stopped != nil || ex.answered || ex.repeated || !ex.replayable {
+		return false
+	}
+	if e := asError(err); e != nil && e.Fault == FaultClient {
+		return false
+	}
+	if c.sock.Written() > c.writtenBefore && (c.uses < 2 || !ex.request.Idempotent) {
+		return false
+	}
+	ex.repeated = true
+	return true
+}
+
+// bound is d from now, or the exchange's own deadline if that is earlier. A d of 0
+// bounds nothing.
+func (ex *exchange) bound(d time.Duration) time.Time {
+	if d == 0 {
+		return ex.deadline
+	}
+	t := time.Now().Add(d)
+	if !ex.deadline.IsZero() && ex.deadline.Before(t) {
+		return ex.deadline
+	}
+	return t
+}
+
+// tickOn is tick while c is being read. It sets the time for the response once
+// the request has been sent.
+func (ex *exchange) tickOn(c *conn) error {
+	if up := ex.upload; up != nil && !ex.due && !ex.answered && up.finished() {
+		ex.due = true
+		c.sock.ReadBy(ex.bound(ex.upstream.opt.HeaderTimeout))
+	}
+	return ex.tick()
+}
+
+// tick is asked while the exchange waits for something of the upstream's.
+func (ex *exchange) tick() error {
+	if ex.stopped == nil {
+		ex.stopped = ex.request.Client.Abandoned()
+	}
+	if ex.stopped == nil && !ex.deadline.IsZero() && !time.Now().Before(ex.deadline) {
+		ex.stopped = &Error{Class: UpstreamTimeout, Fault: FaultUpstream,
+			Err: fmt.Errorf("the exchange took longer than %v in all", ex.upstream.opt.TotalTimeout)}
+	}
+	return ex.stopped
+}
+
+// watch asks tick while a dial blocks, and calls cancel when it says to stop.
+// The returned function ends the watch and waits for it.
+func (ex *exchange) watch(cancel func()) (stop func()) {
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		ticker := time.NewTicker(rawconn.TickInterval)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-ticker.C:
+				if ex.tick() != nil {
+					cancel()
+					return
+				}
+			}
+		}
+	}()
+	return func() {
+		close(done)
+		<-ended
+	}
+}

@@ -1,0 +1,64 @@
+package tlsclient
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"time"
+)
+
+// Generation is one immutable loading of an identity: leaf, chain, key, trust
+// anchors and revocations. They are used together or not at all.
+type Generation struct {
+	Identity string
+	Number   uint64
+	Leaf     *x509.Certificate
+
+	cert  tls.Certificate
+	roots *x509.CertPool
+	crl   *revocations // nil: no check
+}
+
+// Serial returns the leaf's serial number in hexadecimal.
+func (g *Generation) Serial() string { return fmt.Sprintf("%x", g.Leaf.SerialNumber) }
+
+// valid reports whether the leaf may be shown to a server at now.
+func (g *Generation) valid(now time.Time) error {
+	if now.After(g.Leaf.NotAfter) {
+		return &Error{Class: IdentityExpired, Fault: FaultSelf,
+			Err: fmt.Errorf("the certificate of identity %q expired on %s", g.Identity, g.Leaf.NotAfter.UTC().Format(time.RFC3339))}
+	}
+	if now.Add(clockSkew).Before(g.Leaf.NotBefore) {
+		return &Error{Class: IdentityUnavailable, Fault: FaultSelf,
+			Err: fmt.Errorf("the certificate of identity %q is not valid before %s", g.Identity, g.Leaf.NotBefore.UTC().Format(time.RFC3339))}
+	}
+	return nil
+}
+
+// sessions is how many TLS sessions a generation keeps per endpoint.
+const sessions = 32
+
+// config makes the TLS configuration for one endpoint. The session cache lives
+// and dies with it: a resumed session would show the server the certificate of
+// the generation that made it.
+func (g *Generation) config(name string, o *Options) *tls.Config {
+	cfg := &tls.Config{
+		ServerName:                  name,
+		RootCAs:                     g.roots,
+		MinVersion:                  max(o.MinVersion, tls.VersionTLS12),
+		NextProtos:                  []string{"http/1.1"},
+		ClientSessionCache:          tls.NewLRUClientSessionCache(sessions),
+		DynamicRecordSizingDisabled: true, // it trades throughput for a browser's first paint
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			return &g.cert, nil // always, and the whole chain, whatever CAs the server names
+		},
+	}
+	v := verifier{generation: g, pins: o.Pins}
+	cfg.VerifyConnection = v.verify
+	if len(o.Pins) > 0 {
+		// The pins stand in place of the host name, which crypto/tls can leave
+		// unchecked only together with everything else; verify does it all.
+		cfg.InsecureSkipVerify = true //nolint:gosec,forbidigo // VerifyConnection verifies the chain and the pins
+	}
+	return cfg
+}

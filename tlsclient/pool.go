@@ -1,0 +1,130 @@
+package tlsclient
+
+import (
+	"crypto/tls"
+	"math/rand/v2"
+	"time"
+)
+
+// pool holds the connections of one generation. The upstream's mutex guards it.
+type pool struct {
+	upstream   *Upstream
+	generation *Generation
+	links      []*link // one for each endpoint, in the upstream's order
+	idle       int     // connections in the links
+	conns      map[*conn]struct{}
+	retired    bool
+}
+
+// link is what a pool has for one endpoint.
+type link struct {
+	pool     *pool
+	endpoint *endpoint
+	config   *tls.Config
+	idle     []*conn // the last used at the end
+}
+
+func newPool(u *Upstream, g *Generation) *pool {
+	p := &pool{upstream: u, generation: g, conns: make(map[*conn]struct{})}
+	for _, e := range u.endpoints {
+		name := u.opt.ServerName
+		if name == "" {
+			name = e.Host
+		}
+		p.links = append(p.links, &link{pool: p, endpoint: e, config: g.config(name, &u.opt)})
+	}
+	return p
+}
+
+// pop takes the most recently used idle connection: the others may grow old and
+// go, so the pool shrinks to what is needed.
+func (l *link) pop() *conn {
+	last := len(l.idle) - 1
+	if last < 0 {
+		return nil
+	}
+	c := l.idle[last]
+	l.idle[last] = nil
+	l.idle = l.idle[:last]
+	l.pool.idle--
+	return c
+}
+
+func (l *link) push(c *conn, now time.Time) {
+	c.idleSince = now
+	l.idle = append(l.idle, c)
+	l.pool.idle++
+}
+
+// take removes the idle connections for which want is true from the pool.
+func (p *pool) take(want func(*conn) bool) []*conn {
+	var out []*conn
+	for _, l := range p.links {
+		kept := l.idle[:0]
+		for _, c := range l.idle {
+			if want(c) {
+				out = append(out, c)
+				delete(p.conns, c)
+			} else {
+				kept = append(kept, c)
+			}
+		}
+		clear(l.idle[len(kept):])
+		l.idle = kept
+	}
+	p.idle -= len(out)
+	p.upstream.freed(len(out))
+	return out
+}
+
+// retire takes all idle connections and gives the busy ones until deadline.
+func (p *pool) retire(deadline time.Time) []*conn {
+	p.retired = true
+	idle := p.take(func(*conn) bool { return true })
+	for c := range p.conns {
+		c.closeAt(deadline)
+	}
+	return idle
+}
+
+// expire takes what has been idle or in use too long, and of the rest above
+// MaxIdle what was not needed for a second, the longest idle first.
+func (p *pool) expire(now time.Time) []*conn {
+	o := &p.upstream.opt
+	out := p.take(func(c *conn) bool {
+		return now.Sub(c.idleSince) >= o.IdleTimeout || !now.Before(c.expires)
+	})
+	surplus := p.idle - o.MaxIdle
+	if surplus <= 0 {
+		return out
+	}
+	return append(out, p.take(func(c *conn) bool {
+		if surplus > 0 && now.Sub(c.idleSince) >= time.Second {
+			surplus--
+			return true
+		}
+		return false
+	})...)
+}
+
+// expiry is until when a connection made at now may be used: its age limit less
+// up to a tenth, so that connections made together do not end together, and never
+// beyond the certificate it was made with.
+func (p *pool) expiry(now time.Time) time.Time {
+	end := p.generation.Leaf.NotAfter
+	age := p.upstream.opt.MaxAge
+	if age == 0 {
+		return end
+	}
+	t := now.Add(age - time.Duration(rand.Int64N(int64(age)/10+1)))
+	if end.Before(t) {
+		return end
+	}
+	return t
+}
+
+func closeAll(conns []*conn) {
+	for _, c := range conns {
+		c.close()
+	}
+}

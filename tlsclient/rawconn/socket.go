@@ -1,0 +1,124 @@
+package rawconn
+
+import (
+	"net"
+	"syscall"
+	"time"
+	"unsafe"
+)
+
+// Presence is what can be told of the peer without reading or waiting.
+type Presence int
+
+const (
+	// Present means that the peer has neither closed nor half-closed.
+	Present Presence = iota
+	// HalfClosed means that the peer will send nothing more. On TCP it looks the
+	// same whether it still reads or has closed altogether.
+	HalfClosed
+	// Gone means that the peer has closed or reset the connection.
+	Gone
+)
+
+// Peer looks at the connection without consuming anything. It may be called
+// while another goroutine reads or writes.
+func (c *Conn) Peer() Presence {
+	p := Gone
+	err := c.raw.Control(func(fd uintptr) { p = presence(fd) })
+	if err != nil {
+		return Gone
+	}
+	return p
+}
+
+// Quiet reports whether the connection is open and has nothing to read, as an
+// idle connection that may be used again must.
+func (c *Conn) Quiet() bool {
+	ok := false
+	err := c.raw.Control(func(fd uintptr) { ok = quiet(fd) })
+	return err == nil && ok
+}
+
+// EOF reports whether a Read has seen the end of the stream.
+func (c *Conn) EOF() bool { return c.in.eof }
+
+// Written returns how many bytes the socket has taken so far.
+func (c *Conn) Written() int64 { return c.out.total }
+
+// Close closes the socket at once; waiting Reads and Writes end.
+func (c *Conn) Close() error { return c.nc.Close() }
+
+// CloseWrite sends the end of our stream; the peer's is still read.
+func (c *Conn) CloseWrite() error {
+	if w, ok := c.nc.(interface{ CloseWrite() error }); ok {
+		return w.CloseWrite()
+	}
+	return net.ErrClosed
+}
+
+// Reset closes the socket so that the peer cannot take what it has for a
+// complete message: TCP sends RST. A unix socket knows no such thing and is
+// closed.
+func (c *Conn) Reset() error {
+	if t, ok := c.nc.(*net.TCPConn); ok {
+		_ = t.SetLinger(0) // fails only on a socket that is closed already
+	}
+	return c.nc.Close()
+}
+
+// LocalAddr implements net.Conn.
+func (c *Conn) LocalAddr() net.Addr { return c.nc.LocalAddr() }
+
+// RemoteAddr implements net.Conn.
+func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
+
+// SetDeadline implements net.Conn.
+func (c *Conn) SetDeadline(t time.Time) error {
+	c.ReadBy(t)
+	c.WriteBy(t)
+	return nil
+}
+
+// SetReadDeadline implements net.Conn; it is ReadBy.
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	c.ReadBy(t)
+	return nil
+}
+
+// SetWriteDeadline implements net.Conn; it is WriteBy.
+func (c *Conn) SetWriteDeadline(t time.Time) error {
+	c.WriteBy(t)
+	return nil
+}
+
+func read(fd uintptr, p []byte) (int, syscall.Errno) {
+	for {
+		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+		if errno != syscall.EINTR {
+			return int(n), errno
+		}
+	}
+}
+
+// write uses sendto for its MSG_NOSIGNAL: a broken pipe is an error, not a signal.
+func write(fd uintptr, p []byte) (int, syscall.Errno) {
+	for {
+		n, _, errno := syscall.RawSyscall6(syscall.SYS_SENDTO, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))),
+			uintptr(len(p)), syscall.MSG_NOSIGNAL, 0, 0)
+		if errno != syscall.EINTR {
+			return int(n), errno
+		}
+	}
+}
+
+func peek(fd uintptr) (int, syscall.Errno) {
+	var b [1]byte
+	n, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&b[0])), 1,
+		syscall.MSG_PEEK|syscall.MSG_DONTWAIT, 0, 0)
+	return int(n), errno
+}
+
+func quiet(fd uintptr) bool {
+	_, errno := peek(fd)
+	return errno == syscall.EAGAIN
+}

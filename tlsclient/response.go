@@ -1,0 +1,261 @@
+package tlsclient
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/mtlsproxy/mtlsproxy/tlsclient/http1"
+	"github.com/mtlsproxy/mtlsproxy/tlsclient/rawconn"
+)
+
+// maxInformational is how many 1xx responses may come before the final one.
+const maxInformational = 16
+
+// Response is what an upstream answered. After Do its head is valid, and its
+// body can be read with Next until Close. A Response may be used again.
+type Response struct {
+	http1.Response
+	Body http1.Body
+
+	Endpoint   string // host:port
+	Attempts   int    // how often a connection was tried
+	Reused     bool   // the connection had carried exchanges before
+	TLSVersion uint16
+	Serial     string // of the server's certificate, hexadecimal
+	Generation uint64 // of the identity shown to it
+	FirstByte  time.Time
+
+	exchange exchange
+	conn     *conn
+}
+
+// roundTrip sends the request over c and reads the head of its response.
+func (r *Response) roundTrip(c *conn, req *Request) error {
+	r.conn = c
+	c.uses++
+	r.Endpoint, r.Reused = c.link.endpoint.name, c.uses > 1
+	r.TLSVersion, r.Serial, r.Generation = c.version, c.serial, c.link.pool.generation.Number
+	c.begin(&r.exchange)
+	c.reader.Reset(c.link.pool.upstream.opt.Buffers.Get(), 0)
+	if err := r.send(req); err != nil {
+		return r.readError(err)
+	}
+	for informational := 0; ; informational++ {
+		if err := r.readHead(req); err != nil {
+			return r.readError(err)
+		}
+		if r.Status >= 200 || r.Status == 101 {
+			break
+		}
+		if informational == maxInformational {
+			return r.bad(errors.New("too many informational responses"))
+		}
+		if err := req.Client.Informational(&r.Response); err != nil {
+			r.exchange.stopped = err
+			return err
+		}
+	}
+	if err := r.checkUpgrade(req); err != nil {
+		return err
+	}
+	r.Body.Open(&c.reader, r.Framing, r.Length, c.closedCleanly)
+	return nil
+}
+
+func (r *Response) readHead(req *Request) error {
+	c := r.conn
+	limits := c.link.pool.upstream.opt.Limits
+	from := 0
+	for {
+		n, next, err := http1.FindHead(c.reader.Buffered(), from)
+		if err != nil {
+			return r.bad(err)
+		}
+		if n > 0 {
+			if err := r.Parse(c.reader.Take(n), string(req.Method) == "HEAD", limits); err != nil {
+				return r.bad(err)
+			}
+			return nil
+		}
+		from = next
+		if len(c.reader.Buffered()) == len(c.reader.Buf) {
+			if len(c.reader.Buf) >= limits.Head {
+				return r.bad(http1.HeadTooLarge(c.reader.Buffered()))
+			}
+			c.link.pool.upstream.opt.Buffers.Put(c.reader.Grow(limits.Head))
+		}
+		if err := c.reader.Fill(); err != nil {
+			return err
+		}
+		if !r.exchange.answered {
+			r.exchange.answered = true
+			r.FirstByte = time.Now()
+		}
+	}
+}
+
+// checkUpgrade accepts 101 only as the answer to our own wish.
+func (r *Response) checkUpgrade(req *Request) error {
+	if r.Status != 101 {
+		return nil
+	}
+	if !req.WebSocket || !http1.EqualFold(r.Upgrade, "websocket") {
+		return r.bad(errors.New("it switched to a protocol nobody asked for"))
+	}
+	return nil
+}
+
+// Next returns the next bytes of the body, valid until the call after; io.EOF
+// comes after the last. Any other error is an *Error or the Client's.
+func (r *Response) Next() ([]byte, error) {
+	p, err := r.Body.Step()
+	if p == nil && err == nil {
+		c := r.conn
+		c.sock.ReadBy(r.exchange.bound(c.link.pool.upstream.opt.BodyIdleTimeout))
+		p, err = r.Body.Next()
+	}
+	if err != nil && err != io.EOF { //nolint:errorlint // Body returns io.EOF itself for the end
+		return nil, r.bodyError(err)
+	}
+	return p, err
+}
+
+// Ready is Next without waiting: it returns neither bytes nor an error when more
+// would have to come from the network. It makes no system call.
+func (r *Response) Ready() ([]byte, error) {
+	p, err := r.Body.Step()
+	if p != nil || r.Body.Done() {
+		return p, err
+	}
+	if err == nil {
+		r.conn.records.dry = true
+		p, err = r.Body.Next()
+		r.conn.records.dry = false
+	}
+	switch {
+	case err == nil, err == io.EOF: //nolint:errorlint // Body returns io.EOF itself for the end
+		return p, err
+	case errors.Is(err, rawconn.ErrWouldBlock):
+		return nil, nil
+	}
+	return nil, r.bodyError(err)
+}
+
+// bad is a response that breaks the protocol.
+func (r *Response) bad(err error) error {
+	return r.conn.link.fail(UpstreamBadResponse, FaultUpstream, fmt.Errorf("bad response: %w", err))
+}
+
+// readError explains why no head came.
+func (r *Response) readError(err error) error {
+	if e := asError(err); e != nil {
+		return e
+	}
+	if cause := r.interrupted(); cause != nil {
+		return cause
+	}
+	l := r.conn.link
+	o := &l.pool.upstream.opt
+	switch {
+	case errors.Is(err, rawconn.ErrStale):
+		return err
+	case errors.Is(err, os.ErrDeadlineExceeded) && r.exchange.tick() != nil:
+		return r.exchange.stopped
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return l.fail(UpstreamTimeout, FaultUpstream, fmt.Errorf("no response within %v", o.HeaderTimeout))
+	case isAlert(err):
+		return l.fail(alertClass(err), FaultUpstream, err)
+	case errors.Is(err, io.EOF):
+		return l.fail(UpstreamReset, FaultUpstream, errors.New("the connection ended before the response did"))
+	}
+	return l.fail(UpstreamReset, FaultUpstream, err)
+}
+
+// bodyError explains why the body did not go on.
+func (r *Response) bodyError(err error) error {
+	if cause := r.interrupted(); cause != nil {
+		return cause
+	}
+	l := r.conn.link
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded) && r.exchange.tick() != nil:
+		return r.exchange.stopped
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return l.fail(UpstreamTimeout, FaultUpstream, fmt.Errorf("the response paused for more than %v", l.pool.upstream.opt.BodyIdleTimeout))
+	case isProtocol(err):
+		return r.bad(err)
+	}
+	return l.fail(UpstreamReset, FaultUpstream, err)
+}
+
+// interrupted is why our own side ended the exchange, if it did.
+func (r *Response) interrupted() error {
+	if up := r.exchange.upload; up != nil {
+		if err := up.clientError(); err != nil {
+			return err
+		}
+	}
+	return r.exchange.stopped
+}
+
+func isAlert(err error) bool {
+	var alert tls.AlertError
+	return errors.As(err, &alert)
+}
+
+func isProtocol(err error) bool {
+	var p *http1.Error
+	return errors.As(err, &p)
+}
+
+// Close ends the exchange. The connection goes back to the pool if both
+// messages have come to their proper end on it, and closes otherwise. Closing
+// twice is harmless.
+func (r *Response) Close() {
+	if r.conn != nil {
+		r.finish(r.reusable())
+	}
+}
+
+// drop ends an attempt that failed.
+func (r *Response) drop() {
+	if r.conn != nil {
+		r.finish(false)
+	}
+}
+
+func (r *Response) reusable() bool {
+	c := r.conn
+	return r.Body.Done() && !r.Response.Close && r.Status != 101 && r.sent() &&
+		c.reader.Empty() && c.records.drained(c.tls)
+}
+
+// sent reports whether the request went out whole.
+func (r *Response) sent() bool {
+	up := r.exchange.upload
+	return up == nil || up.succeeded()
+}
+
+// Early reports whether the response began before the end of the request was on
+// its way.
+func (r *Response) Early() bool {
+	up := r.exchange.upload
+	return up != nil && !up.last.Load()
+}
+
+func (r *Response) finish(reusable bool) {
+	c := r.conn
+	if up := r.exchange.upload; up != nil {
+		up.stop()
+		r.exchange.upload = nil
+	}
+	c.end()
+	c.link.pool.upstream.opt.Buffers.Put(c.reader.Buf)
+	c.reader.Reset(nil, 0)
+	r.conn = nil
+	c.link.pool.upstream.release(c, reusable)
+}

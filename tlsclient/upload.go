@@ -1,0 +1,207 @@
+package tlsclient
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"github.com/mtlsproxy/mtlsproxy/tlsclient/http1"
+	"github.com/mtlsproxy/mtlsproxy/tlsclient/rawconn"
+)
+
+// send writes the request. What is at hand goes out in one piece; the rest of a
+// body is sent by another goroutine, since an upstream may answer early.
+func (r *Response) send(req *Request) error {
+	c := r.conn
+	o := &c.link.pool.upstream.opt
+	c.writtenBefore = c.sock.Written()
+	c.sock.WriteBy(r.exchange.bound(o.BodyIdleTimeout))
+	c.sock.ReadBy(r.exchange.bound(o.HeaderTimeout))
+	out := o.Buffers.Get()
+	defer o.Buffers.Put(out)
+	head := req.appendHead(out[:0])
+	if !req.hasBody() || r.exchange.replayable {
+		c.sock.Hold(c.uses > 1)
+		defer c.sock.Release()
+		return writeWhole(c, head, req)
+	}
+	if c.uses > 1 && !c.sock.Quiet() {
+		return rawconn.ErrStale
+	}
+	up := &upload{conn: c, request: req, done: make(chan struct{}), idle: o.BodyIdleTimeout, buffers: o.Buffers}
+	first, err := up.next(head)
+	if err != nil {
+		return err
+	}
+	if _, err := c.tls.Write(first); err != nil {
+		return err
+	}
+	c.sock.ReadBy(time.Time{}) // the response is due once the request is out
+	r.exchange.upload = up
+	go up.run()
+	return nil
+}
+
+// writeWhole writes a head and a body that is at hand.
+func writeWhole(c *conn, out []byte, req *Request) error {
+	for req.hasBody() {
+		p, err := req.Body.Step()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return clientFault(err)
+		}
+		if len(out)+len(p)+http1.ChunkOverhead > cap(out) {
+			if _, err := c.tls.Write(out); err != nil {
+				return err
+			}
+			out = out[:0]
+		}
+		if req.Framing == http1.Chunked {
+			out = http1.AppendChunkSize(out, len(p))
+		}
+		out = append(out, p...)
+		if req.Framing == http1.Chunked {
+			out = append(out, '\r', '\n')
+		}
+	}
+	if req.Framing == http1.Chunked {
+		out = http1.AppendLastChunk(out, req.Body.Trailers)
+	}
+	_, err := c.tls.Write(out)
+	return err
+}
+
+// upload sends what remains of a request's body while the response is awaited.
+type upload struct {
+	conn    *conn
+	request *Request
+	idle    time.Duration
+	buffers *rawconn.Buffers
+
+	last    atomic.Bool // the end of the body is on its way, or out
+	stopped atomic.Bool
+	broken  atomic.Bool   // the client's side failed; err is set before
+	done    chan struct{} // closed when run has returned; err is set before
+	err     error
+}
+
+func (u *upload) run() {
+	defer close(u.done)
+	buf := u.buffers.Get()
+	defer u.buffers.Put(buf)
+	for !u.last.Load() && !u.stopped.Load() {
+		p, err := u.request.Body.Next()
+		if err != nil && !errors.Is(err, io.EOF) {
+			u.err = clientFault(err)
+			u.broken.Store(true)
+			u.conn.cut()
+			return
+		}
+		out := u.frame(buf[:0], p, err != nil)
+		u.conn.sock.WriteBy(until(u.idle))
+		if _, err := u.conn.tls.Write(out); err != nil {
+			u.err = err // it may still have answered, so the response is awaited
+			return
+		}
+	}
+}
+
+// next appends what can be had of the body without waiting to the head.
+func (u *upload) next(head []byte) ([]byte, error) {
+	for cap(head)-len(head) > 1024 {
+		p, err := u.request.Body.Step()
+		if err != nil {
+			return nil, clientFault(err)
+		}
+		if p == nil {
+			break
+		}
+		head = u.frame(head, p, false)
+	}
+	return head, nil
+}
+
+// frame puts p under the request's framing; end marks the end of the body.
+func (u *upload) frame(dst, p []byte, end bool) []byte {
+	if u.request.Framing == http1.ByLength {
+		if u.request.Body.Done() {
+			u.last.Store(true)
+		}
+		if len(dst) == 0 {
+			return p
+		}
+		return append(dst, p...)
+	}
+	if len(p) > 0 {
+		dst = http1.AppendChunk(dst, p)
+	}
+	if end {
+		u.last.Store(true)
+		dst = http1.AppendLastChunk(dst, u.request.Body.Trailers)
+	}
+	return dst
+}
+
+// stop makes run end and waits for it.
+func (u *upload) stop() {
+	select {
+	case <-u.done:
+		return
+	default:
+	}
+	u.stopped.Store(true)
+	u.conn.cut()
+	u.request.Client.StopBody()
+	<-u.done
+}
+
+func (u *upload) finished() bool {
+	select {
+	case <-u.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// succeeded reports whether the whole body went out. It waits for the goroutine
+// to come back from the write that sent its end: the response can be faster.
+func (u *upload) succeeded() bool {
+	if !u.last.Load() {
+		return false
+	}
+	<-u.done
+	return u.err == nil
+}
+
+// clientError is the client's fault that ended the exchange, if it was one.
+func (u *upload) clientError() error {
+	if !u.broken.Load() {
+		return nil
+	}
+	return u.err
+}
+
+// clientFault marks what went wrong with a request's body.
+func clientFault(err error) error {
+	if e := asError(err); e != nil {
+		return e
+	}
+	class := ClientGone
+	if isProtocol(err) {
+		class = BadRequest
+	}
+	return &Error{Class: class, Fault: FaultClient, Err: fmt.Errorf("reading the request's body: %w", err)}
+}
+
+// until is d from now; a d of 0 bounds nothing.
+func until(d time.Duration) time.Time {
+	if d == 0 {
+		return time.Time{}
+	}
+	return time.Now().Add(d)
+}

@@ -1,0 +1,194 @@
+package tlsclient
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/mtlsproxy/mtlsproxy/tlsclient/http1"
+	"github.com/mtlsproxy/mtlsproxy/tlsclient/rawconn"
+)
+
+// Options describe an upstream. They must not change after NewUpstream.
+type Options struct {
+	Name      string
+	Endpoints []Address // at least one
+
+	ServerName string // SNI and the name to verify; empty: the endpoint's host
+	Pins       []Pin  // verified in place of the name; empty: the name is
+	MinVersion uint16 // tls.VersionTLS12 or higher; 0: 1.2
+
+	MaxConns    int           // connections in all, over all endpoints
+	MaxIdle     int           // above it, connections not needed for a second are closed
+	IdleTimeout time.Duration // how long a connection may be idle
+	MaxAge      time.Duration // how long it may be used, less up to a tenth at random; 0: no bound
+	PoolWait    time.Duration // how long an exchange waits for a free one
+
+	ConnectTimeout   time.Duration
+	HandshakeTimeout time.Duration
+	HeaderTimeout    time.Duration // from the end of the request to the end of the response's head; 0: none
+	BodyIdleTimeout  time.Duration // the longest silence within a body; 0: none
+	TotalTimeout     time.Duration // of an exchange with all its attempts; 0: none
+
+	ResolveInterval time.Duration
+	RetireTimeout   time.Duration // how long busy connections of an older generation may go on
+	Limits          http1.Limits
+
+	Buffers  *rawconn.Buffers                                              // nil: its own
+	Resolver Resolver                                                      // nil: net.DefaultResolver
+	Dial     func(ctx context.Context, a netip.AddrPort) (net.Conn, error) // nil: TCP
+}
+
+// Address is the host and port of an endpoint.
+type Address struct {
+	Host string // a name or an IP address without brackets
+	Port uint16
+}
+
+func (a Address) String() string { return net.JoinHostPort(a.Host, portText(a.Port)) }
+
+// Upstream is a service reached over mutual TLS. Use may be called at any time;
+// between NewUpstream and the first Use every Do is answered with
+// IdentityUnavailable. Close ends it.
+type Upstream struct {
+	opt       Options
+	endpoints []*endpoint
+
+	mu      sync.Mutex
+	pool    *pool // of the present generation
+	open    int   // connections of all generations, those being dialled included
+	waiters []*waiter
+	turn    int // where the search for the least pending endpoint begins
+	closed  bool
+
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
+}
+
+// endpoint is one address of the upstream. Its pending count is guarded by the
+// upstream's mutex.
+type endpoint struct {
+	Address
+	name      string // host:port
+	addresses *addresses
+	pending   int // exchanges that use or want a connection to it
+	next      int // which of its addresses is dialled first
+}
+
+// NewUpstream starts an upstream: it looks up names and tends its connections in
+// the background until Close.
+func NewUpstream(o Options) *Upstream {
+	if o.Resolver == nil {
+		o.Resolver = net.DefaultResolver
+	}
+	if o.Buffers == nil {
+		o.Buffers = new(rawconn.Buffers)
+	}
+	if o.Dial == nil {
+		o.Dial = dialTCP
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	u := &Upstream{opt: o, cancel: cancel}
+	for _, a := range o.Endpoints {
+		u.endpoints = append(u.endpoints, &endpoint{Address: a, name: a.String(), addresses: newAddresses(a.Host, o.Resolver)})
+	}
+	for _, e := range u.endpoints {
+		if !e.addresses.literal() {
+			u.tasks.Go(func() {
+				e.addresses.follow(ctx, o.ResolveInterval, min(o.ResolveInterval, 5*time.Second), u.dropMoved)
+			})
+		}
+	}
+	u.tasks.Go(func() { u.tend(ctx) })
+	return u
+}
+
+// Name returns the upstream's name.
+func (u *Upstream) Name() string { return u.opt.Name }
+
+// Use makes g the generation of all new connections. Idle connections of the
+// one before close at once, busy ones after their exchange or at the latest
+// after RetireTimeout.
+func (u *Upstream) Use(g *Generation) {
+	next := newPool(u, g)
+	u.mu.Lock()
+	old := u.pool
+	u.pool = next
+	var idle []*conn
+	if old != nil {
+		idle = old.retire(time.Now().Add(u.opt.RetireTimeout))
+	}
+	u.mu.Unlock()
+	closeAll(idle)
+}
+
+// Generation returns the generation in use, or nil.
+func (u *Upstream) Generation() *Generation {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.pool == nil {
+		return nil
+	}
+	return u.pool.generation
+}
+
+// errClosed is why a closed upstream answers nothing.
+var errClosed = errors.New("the upstream is closed")
+
+// Close closes all idle connections and ends the background work. Exchanges that
+// are still on their way should have ended before; their connections close with
+// them.
+func (u *Upstream) Close() {
+	u.mu.Lock()
+	u.closed = true
+	var idle []*conn
+	if u.pool != nil {
+		idle = u.pool.retire(time.Now())
+	}
+	waiters := u.waiters
+	u.waiters = nil
+	u.mu.Unlock()
+	for _, w := range waiters {
+		close(w.ready)
+	}
+	u.cancel()
+	closeAll(idle)
+	u.tasks.Wait()
+}
+
+// tend closes what has been idle too long, is too old or not needed, once a second.
+func (u *Upstream) tend(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			closeAll(u.expired(now))
+		}
+	}
+}
+
+func (u *Upstream) expired(now time.Time) []*conn {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.pool == nil {
+		return nil
+	}
+	return u.pool.expire(now)
+}
+
+// dropMoved closes idle connections to addresses their host no longer has.
+func (u *Upstream) dropMoved() {
+	u.mu.Lock()
+	var idle []*conn
+	if u.pool != nil {
+		idle = u.pool.take(func(c *conn) bool { return !c.link.endpoint.addresses.has(c.addr.Addr()) })
+	}
+	u.mu.Unlock()
+	closeAll(idle)
+}
