@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -123,15 +124,38 @@ func (l *link) handshakeError(ex *exchange, err error) error {
 	return l.fail(alertClass(err), FaultUpstream, fmt.Errorf("TLS handshake: %w", err))
 }
 
+// refusals are the alerts by which a server refuses a client's certificate, RFC
+// 8446 6.2.
+var refusals = []tls.AlertError{
+	42,  // bad_certificate
+	43,  // unsupported_certificate
+	44,  // certificate_revoked
+	45,  // certificate_expired
+	46,  // certificate_unknown
+	48,  // unknown_ca
+	49,  // access_denied
+	116, // certificate_required
+}
+
+// remoteAlert returns the alert that the peer sent, or nil.
+func remoteAlert(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "remote error" {
+		return op.Err
+	}
+	return nil
+}
+
 // alertClass tells a refusal of our certificate from other TLS failures. Under
 // TLS 1.3 it arrives only after the handshake, with the first read.
 func alertClass(err error) Class {
-	var alert tls.AlertError
-	if !errors.As(err, &alert) {
+	alert := remoteAlert(err)
+	if alert == nil {
 		return TLSFailed
 	}
-	switch alert {
-	case 42, 43, 44, 45, 46, 48, 49, 116: // RFC 8446 6.2: bad_certificate to access_denied, certificate_required
+	// crypto/tls keeps the type of received alerts to itself; their texts are those
+	// of AlertError.
+	if slices.ContainsFunc(refusals, func(a tls.AlertError) bool { return a.Error() == alert.Error() }) {
 		return ClientCertRejected
 	}
 	return TLSFailed

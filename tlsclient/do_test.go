@@ -1,105 +1,242 @@
 package tlsclient_test
 
 import (
-	"crypto/tls"
 	"errors"
-	"io"
-	"net/netip"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/mtlsproxy/mtlsproxy/tlsclient"
 	"github.com/mtlsproxy/mtlsproxy/tlsclient/http1"
 	"github.com/mtlsproxy/mtlsproxy/tlsclient/tlstest"
-	"github.com/mtlsproxy/mtlsproxy/tlsclient/tlstest/leak"
 )
-
-func TestMain(m *testing.M) { leak.Main(m) }
-
-// patient is a Client that never goes away.
-type patient struct{}
-
-func (patient) Abandoned() error                    { return nil }
-func (patient) Informational(*http1.Response) error { return nil }
-func (patient) StopBody()                           {}
-
-// fixture is an upstream of ours in front of a scripted server.
-type fixture struct {
-	ca       *tlstest.CA
-	server   *tlstest.Server
-	upstream *tlsclient.Upstream
-}
-
-func options(addr string) tlsclient.Options {
-	ap := netip.MustParseAddrPort(addr)
-	return tlsclient.Options{
-		Name:      "test",
-		Endpoints: []tlsclient.Address{{Host: ap.Addr().String(), Port: ap.Port()}},
-		MaxConns:  8, MaxIdle: 8, IdleTimeout: time.Minute, MaxAge: time.Hour, PoolWait: time.Second,
-		ConnectTimeout: 2 * time.Second, HandshakeTimeout: 2 * time.Second, HeaderTimeout: 5 * time.Second,
-		BodyIdleTimeout: 5 * time.Second, ResolveInterval: 15 * time.Second, RetireTimeout: time.Second,
-		MinVersion: tls.VersionTLS12, Limits: http1.DefaultLimits(),
-	}
-}
-
-func start(t testing.TB, script tlstest.Script, change ...func(*tlsclient.Options)) *fixture {
-	t.Helper()
-	leak.Check(t)
-	ca := tlstest.NewCA(t, tlstest.CAOptions{})
-	server := tlstest.NewServer(t, tlstest.ServerOptions{CA: ca, Script: script})
-	o := options(server.Addr)
-	for _, f := range change {
-		f(&o)
-	}
-	f := &fixture{ca: ca, server: server, upstream: tlsclient.NewUpstream(o)}
-	t.Cleanup(f.upstream.Close)
-	f.upstream.Use(f.generation(t, 1))
-	return f
-}
-
-func (f *fixture) generation(t testing.TB, number uint64) *tlsclient.Generation {
-	t.Helper()
-	files := f.ca.Client(t, "client").WriteFiles(t, t.TempDir(), f.ca)
-	g, err := tlsclient.Identity{Name: "default", Cert: files.Cert, Key: files.Key, CA: files.CA}.Load(number, time.Now())
-	if err != nil {
-		t.Fatalf("loading the identity: %v", err)
-	}
-	return g
-}
-
-func get(path string) *tlsclient.Request {
-	return &tlsclient.Request{Method: []byte("GET"), Target: []byte(path), Host: []byte("upstream.test"), Idempotent: true, Client: patient{}}
-}
-
-// do performs a request and reads the whole body.
-func (f *fixture) do(req *tlsclient.Request) (status int, body string, err error) {
-	var resp tlsclient.Response
-	defer resp.Close()
-	if err := f.upstream.Do(req, &resp); err != nil {
-		return 0, "", err
-	}
-	var b []byte
-	for {
-		p, err := resp.Next()
-		b = append(b, p...)
-		if errors.Is(err, io.EOF) {
-			return resp.Status, string(b), nil
-		}
-		if err != nil {
-			return resp.Status, string(b), err
-		}
-	}
-}
 
 func TestExchangesShareAConnection(t *testing.T) {
 	f := start(t, tlstest.Static(tlstest.Response(200, "hello")))
-	for range 5 {
-		status, body, err := f.do(get("/"))
-		if err != nil || status != 200 || body != "hello" {
-			t.Fatalf("got %d %q %v", status, body, err)
+	for i := range 5 {
+		a := f.do(f.request("GET"))
+		a.expect(t, 200, "hello")
+		if a.Reused != (i > 0) || a.Attempts != 1 {
+			t.Errorf("exchange %d: reused %v in %d attempts", i, a.Reused, a.Attempts)
 		}
 	}
 	if s := f.server.Stats(); s.Accepted != 1 {
 		t.Errorf("%d connections, want 1", s.Accepted)
+	}
+}
+
+func TestBodiesArriveWhole(t *testing.T) {
+	long := strings.Repeat("0123456789abcdef", 20_000)
+	for name, response := range map[string]string{
+		"by length": fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(long), long),
+		"chunked":   fmt.Sprintf("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", len(long), long),
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := start(t, tlstest.Static(response))
+			for range 3 {
+				f.do(f.request("GET")).expect(t, 200, long)
+			}
+			if s := f.server.Stats(); s.Accepted != 1 {
+				t.Errorf("%d connections, want 1", s.Accepted)
+			}
+		})
+	}
+}
+
+func TestBodyThatEndsWithTheConnection(t *testing.T) {
+	t.Run("with close_notify is complete", func(t *testing.T) {
+		f := start(t, tlstest.UntilClose(5, tlstest.CloseNotify))
+		f.do(f.request("GET")).expect(t, 200, "xxxxx")
+	})
+	t.Run("without close_notify is cut short", func(t *testing.T) {
+		f := start(t, tlstest.UntilClose(5, tlstest.TCPClose))
+		f.do(f.request("GET")).refused(t, tlsclient.UpstreamReset, tlsclient.FaultUpstream)
+	})
+}
+
+func TestTruncatedBodyIsAnError(t *testing.T) {
+	for _, end := range []tlstest.End{tlstest.CloseNotify, tlstest.TCPClose, tlstest.Reset} {
+		for name, script := range map[string]tlstest.Script{
+			"by length": tlstest.TruncateBody(100, end), "chunked": tlstest.TruncateChunked(100, end),
+		} {
+			t.Run(fmt.Sprintf("%s, end %d", name, end), func(t *testing.T) {
+				f := start(t, script)
+				f.do(f.request("GET")).refused(t, tlsclient.UpstreamReset, tlsclient.FaultUpstream)
+			})
+		}
+	}
+}
+
+func TestConnectionThatEndsBeforeTheResponse(t *testing.T) {
+	for name, script := range map[string]tlstest.Script{
+		"at once":         tlstest.CloseBeforeResponse(tlstest.CloseNotify),
+		"by reset":        tlstest.CloseBeforeResponse(tlstest.Reset),
+		"within the head": tlstest.CloseWithinHead(tlstest.TCPClose),
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := start(t, script)
+			f.do(f.request("GET")).refused(t, tlsclient.UpstreamReset, tlsclient.FaultUpstream)
+			if s := f.server.Stats(); s.Requests != 1 {
+				t.Errorf("the server saw %d requests on fresh connections, want 1", s.Requests)
+			}
+		})
+	}
+}
+
+func TestBadResponseIsTheUpstreamsFault(t *testing.T) {
+	for name, response := range map[string]string{
+		"status line":            "HTTP/1.1 2000 OK\r\n\r\n",
+		"bare LF":                "HTTP/1.1 200 OK\nContent-Length: 0\r\n\r\n",
+		"both framings":          "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+		"unasked upgrade":        "HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+		"endless head":           "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 70<<10) + "\r\n\r\n",
+		"17 interim responses":   strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", 17) + tlstest.OK,
+		"chunk framing":          "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+		"more than 100 fields":   "HTTP/1.1 200 OK\r\n" + strings.Repeat("X: y\r\n", 101) + "Content-Length: 0\r\n\r\n",
+		"length not a number":    "HTTP/1.1 200 OK\r\nContent-Length: +3\r\n\r\nabc",
+		"chunked in an old head": "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := start(t, tlstest.Static(response))
+			f.do(f.request("GET")).refused(t, tlsclient.UpstreamBadResponse, tlsclient.FaultUpstream)
+			f.server.Wait(t, "the connection to be closed", func(s tlstest.Stats) bool { return s.Open == 0 })
+		})
+	}
+}
+
+func TestHeadGrowsBeyondOneBuffer(t *testing.T) {
+	value := strings.Repeat("v", 40<<10)
+	f := start(t, tlstest.Static("HTTP/1.1 200 OK\r\nX-Long: "+value+"\r\nContent-Length: 2\r\n\r\nok"))
+	for range 2 {
+		a := f.do(f.request("GET"))
+		a.expect(t, 200, "ok")
+	}
+	if s := f.server.Stats(); s.Accepted != 1 {
+		t.Errorf("%d connections, want 1", s.Accepted)
+	}
+}
+
+func TestInformationalResponsesArePassedOn(t *testing.T) {
+	f := start(t, tlstest.Informational(16, tlstest.OK))
+	f.do(f.request("GET")).expect(t, 200, "ok")
+	if n := len(f.client.informational); n != 16 {
+		t.Errorf("%d informational responses, want 16", n)
+	}
+}
+
+// Surplus bytes must never become the response to another request, wherever
+// they wait: in the same record, in a record of their own, or still in the socket.
+func TestSurplusBytesEndTheConnection(t *testing.T) {
+	evil := tlstest.Response(200, "evil")
+	for name, script := range map[string]tlstest.Script{
+		"in one record":        tlstest.Static(tlstest.OK + evil),
+		"in a second record":   tlstest.Surplus(tlstest.OK, evil),
+		"after a HEAD request": tlstest.Surplus("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n", "evil"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := start(t, script)
+			method, want := "GET", "ok"
+			if strings.Contains(name, "HEAD") {
+				method, want = "HEAD", ""
+			}
+			for range 3 {
+				f.do(f.request(method)).expect(t, 200, want)
+			}
+			f.server.Wait(t, "three connections", func(s tlstest.Stats) bool { return s.Accepted == 3 })
+		})
+	}
+}
+
+func TestResponseThatAnnouncesTheEndIsNotReused(t *testing.T) {
+	for name, response := range map[string]string{
+		"Connection: close": "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok",
+		"HTTP/1.0":          "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := start(t, tlstest.Static(response))
+			f.do(f.request("GET")).expect(t, 200, "ok")
+			f.do(f.request("GET")).expect(t, 200, "ok")
+			if s := f.server.Stats(); s.Accepted != 2 {
+				t.Errorf("%d connections, want 2", s.Accepted)
+			}
+		})
+	}
+}
+
+func TestResponseClosedHalfReadEndsTheConnection(t *testing.T) {
+	f := start(t, tlstest.Static(tlstest.Response(200, strings.Repeat("x", 100_000))))
+	var r tlsclient.Response
+	if err := f.upstream.Do(f.request("GET"), &r); err != nil {
+		t.Fatal(err)
+	}
+	r.Close()
+	r.Close() // harmless
+	f.server.Wait(t, "the connection to be closed", func(s tlstest.Stats) bool { return s.Open == 0 })
+}
+
+func TestTimeouts(t *testing.T) {
+	short := 150 * time.Millisecond
+	half := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n%s", strings.Repeat("x", 50))
+	hang := func(c *tlstest.Conn) {
+		if _, err := c.ReadRequest(); err == nil && c.Write(half) == nil {
+			c.WaitClosed()
+		}
+	}
+	for name, c := range map[string]struct {
+		script tlstest.Script
+		change func(*tlsclient.Options)
+	}{
+		"no head":        {tlstest.NeverAnswer(), func(o *tlsclient.Options) { o.HeaderTimeout = short }},
+		"head by bytes":  {tlstest.Slow(50*time.Millisecond, tlstest.OK), func(o *tlsclient.Options) { o.HeaderTimeout = short }},
+		"pause in body":  {hang, func(o *tlsclient.Options) { o.BodyIdleTimeout = short }},
+		"all in all":     {tlstest.NeverAnswer(), func(o *tlsclient.Options) { o.TotalTimeout = short }},
+		"total, in body": {hang, func(o *tlsclient.Options) { o.TotalTimeout = short }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := start(t, c.script, c.change)
+			f.do(f.request("GET")).refused(t, tlsclient.UpstreamTimeout, tlsclient.FaultUpstream)
+		})
+	}
+}
+
+func TestAbandonedExchangeEndsSoon(t *testing.T) {
+	gone := errors.New("gone")
+	f := start(t, tlstest.NeverAnswer())
+	f.client.abandoned.Store(&gone)
+	begin := time.Now()
+	if a := f.do(f.request("GET")); !errors.Is(a.err, gone) {
+		t.Fatalf("got %v, want the client's own error", a.err)
+	}
+	if d := time.Since(begin); d > 2*time.Second {
+		t.Errorf("it took %v", d)
+	}
+	f.server.Wait(t, "the connection to be closed", func(s tlstest.Stats) bool { return s.Open == 0 })
+}
+
+func TestIdentityMissing(t *testing.T) {
+	u := tlsclient.NewUpstream(options("127.0.0.1:1"))
+	defer u.Close()
+	f := &fixture{upstream: u}
+	f.do(f.request("GET")).refused(t, tlsclient.IdentityUnavailable, tlsclient.FaultSelf)
+}
+
+func TestClosedUpstream(t *testing.T) {
+	f := start(t, tlstest.Static(tlstest.OK))
+	f.do(f.request("GET")).expect(t, 200, "ok")
+	f.upstream.Close()
+	f.do(f.request("GET")).refused(t, tlsclient.Draining, tlsclient.FaultSelf)
+	f.server.Wait(t, "the connection to be closed", func(s tlstest.Stats) bool { return s.Open == 0 })
+}
+
+func TestRequestIsSentUnderOurFraming(t *testing.T) {
+	f := startServer(t, tlstest.ServerOptions{Script: tlstest.Static(tlstest.OK)})
+	req := f.post(http1.Chunked, 0, strings.NewReader("3\r\nabc\r\n0\r\nX-T: v\r\n\r\n"), true)
+	req.Fields = []http1.Field{{Name: []byte("A"), Value: []byte("b")}, {Name: []byte("Gone"), Value: []byte("c"), Drop: true}}
+	f.do(req).expect(t, 200, "ok")
+	seen := f.server.Requests()[0]
+	want := "POST / HTTP/1.1\r\nHost: upstream.test\r\nA: b\r\nTransfer-Encoding: chunked\r\n\r\n"
+	if string(seen.Head) != want || string(seen.Body) != "abc" {
+		t.Errorf("got %q %q", seen.Head, seen.Body)
 	}
 }

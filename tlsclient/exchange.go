@@ -55,17 +55,13 @@ func (ex *exchange) mayRepeat(c *conn, err error) bool {
 	return true
 }
 
-// bound is d from now, or the exchange's own deadline if that is earlier. A d of 0
-// bounds nothing.
-func (ex *exchange) bound(d time.Duration) time.Time {
-	if d == 0 {
-		return ex.deadline
+// headBy is until when a response's head that began at first must be whole; the
+// zero time if that is not bounded.
+func (ex *exchange) headBy(first time.Time) time.Time {
+	if d := ex.upstream.opt.HeaderTimeout; d > 0 {
+		return first.Add(d)
 	}
-	t := time.Now().Add(d)
-	if !ex.deadline.IsZero() && ex.deadline.Before(t) {
-		return ex.deadline
-	}
-	return t
+	return time.Time{}
 }
 
 // tickOn is tick while c is being read. It sets the time for the response once
@@ -73,7 +69,7 @@ func (ex *exchange) bound(d time.Duration) time.Time {
 func (ex *exchange) tickOn(c *conn) error {
 	if up := ex.upload; up != nil && !ex.due && !ex.answered && up.finished() {
 		ex.due = true
-		c.sock.ReadBy(ex.bound(ex.upstream.opt.HeaderTimeout))
+		c.sock.ReadBy(ex.headBy(time.Now()))
 	}
 	return ex.tick()
 }

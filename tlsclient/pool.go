@@ -87,12 +87,13 @@ func (p *pool) retire(deadline time.Time) []*conn {
 	return idle
 }
 
-// expire takes what has been idle or in use too long, and of the rest above
-// MaxIdle what was not needed for a second, the longest idle first.
+// expire takes what has been idle or in use too long or was closed by the server,
+// and of the rest above MaxIdle what was not needed for a second, the longest
+// idle first.
 func (p *pool) expire(now time.Time) []*conn {
 	o := &p.upstream.opt
 	out := p.take(func(c *conn) bool {
-		return now.Sub(c.idleSince) >= o.IdleTimeout || !now.Before(c.expires)
+		return now.Sub(c.idleSince) >= o.IdleTimeout || !now.Before(c.expires) || !c.sock.Quiet()
 	})
 	surplus := p.idle - o.MaxIdle
 	if surplus <= 0 {

@@ -1,7 +1,6 @@
 package tlsclient
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -94,6 +93,8 @@ func (r *Response) readHead(req *Request) error {
 		if !r.exchange.answered {
 			r.exchange.answered = true
 			r.FirstByte = time.Now()
+		} else { // a head that comes in pieces gets no more time with each
+			c.sock.ReadBy(r.exchange.headBy(r.FirstByte))
 		}
 	}
 }
@@ -115,7 +116,7 @@ func (r *Response) Next() ([]byte, error) {
 	p, err := r.Body.Step()
 	if p == nil && err == nil {
 		c := r.conn
-		c.sock.ReadBy(r.exchange.bound(c.link.pool.upstream.opt.BodyIdleTimeout))
+		c.sock.ReadWithin(c.link.pool.upstream.opt.BodyIdleTimeout)
 		p, err = r.Body.Next()
 	}
 	if err != nil && err != io.EOF { //nolint:errorlint // Body returns io.EOF itself for the end
@@ -167,7 +168,7 @@ func (r *Response) readError(err error) error {
 		return r.exchange.stopped
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return l.fail(UpstreamTimeout, FaultUpstream, fmt.Errorf("no response within %v", o.HeaderTimeout))
-	case isAlert(err):
+	case remoteAlert(err) != nil:
 		return l.fail(alertClass(err), FaultUpstream, err)
 	case errors.Is(err, io.EOF):
 		return l.fail(UpstreamReset, FaultUpstream, errors.New("the connection ended before the response did"))
@@ -200,11 +201,6 @@ func (r *Response) interrupted() error {
 		}
 	}
 	return r.exchange.stopped
-}
-
-func isAlert(err error) bool {
-	var alert tls.AlertError
-	return errors.As(err, &alert)
 }
 
 func isProtocol(err error) bool {

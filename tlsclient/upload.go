@@ -17,8 +17,8 @@ func (r *Response) send(req *Request) error {
 	c := r.conn
 	o := &c.link.pool.upstream.opt
 	c.writtenBefore = c.sock.Written()
-	c.sock.WriteBy(r.exchange.bound(o.BodyIdleTimeout))
-	c.sock.ReadBy(r.exchange.bound(o.HeaderTimeout))
+	c.sock.WriteWithin(o.BodyIdleTimeout)
+	c.sock.ReadWithin(o.HeaderTimeout)
 	out := o.Buffers.Get()
 	defer o.Buffers.Put(out)
 	head := req.appendHead(out[:0])
@@ -30,7 +30,7 @@ func (r *Response) send(req *Request) error {
 	if c.uses > 1 && !c.sock.Quiet() {
 		return rawconn.ErrStale
 	}
-	up := &upload{conn: c, request: req, done: make(chan struct{}), idle: o.BodyIdleTimeout, buffers: o.Buffers}
+	up := &upload{conn: c, request: req, done: make(chan struct{}), buffers: o.Buffers}
 	first, err := up.next(head)
 	if err != nil {
 		return err
@@ -38,7 +38,7 @@ func (r *Response) send(req *Request) error {
 	if _, err := c.tls.Write(first); err != nil {
 		return err
 	}
-	c.sock.ReadBy(time.Time{}) // the response is due once the request is out
+	c.sock.ReadWithin(0) // the response is due once the request is out
 	r.exchange.upload = up
 	go up.run()
 	return nil
@@ -79,7 +79,6 @@ func writeWhole(c *conn, out []byte, req *Request) error {
 type upload struct {
 	conn    *conn
 	request *Request
-	idle    time.Duration
 	buffers *rawconn.Buffers
 
 	last    atomic.Bool // the end of the body is on its way, or out
@@ -102,7 +101,6 @@ func (u *upload) run() {
 			return
 		}
 		out := u.frame(buf[:0], p, err != nil)
-		u.conn.sock.WriteBy(until(u.idle))
 		if _, err := u.conn.tls.Write(out); err != nil {
 			u.err = err // it may still have answered, so the response is awaited
 			return
@@ -168,13 +166,26 @@ func (u *upload) finished() bool {
 	}
 }
 
-// succeeded reports whether the whole body went out. It waits for the goroutine
-// to come back from the write that sent its end: the response can be faster.
+// finishTime is how long the write of a body's end may still take once the
+// response to it is complete.
+const finishTime = 100 * time.Millisecond
+
+// succeeded reports whether the whole body went out. The response can be here
+// before the goroutine is back from its last write; an upstream that answered
+// without taking the body is not waited for.
 func (u *upload) succeeded() bool {
 	if !u.last.Load() {
 		return false
 	}
-	<-u.done
+	if !u.finished() {
+		timer := time.NewTimer(finishTime)
+		defer timer.Stop()
+		select {
+		case <-u.done:
+		case <-timer.C:
+			return false
+		}
+	}
 	return u.err == nil
 }
 
@@ -196,12 +207,4 @@ func clientFault(err error) error {
 		class = BadRequest
 	}
 	return &Error{Class: class, Fault: FaultClient, Err: fmt.Errorf("reading the request's body: %w", err)}
-}
-
-// until is d from now; a d of 0 bounds nothing.
-func until(d time.Duration) time.Time {
-	if d == 0 {
-		return time.Time{}
-	}
-	return time.Now().Add(d)
 }

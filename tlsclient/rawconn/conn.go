@@ -123,6 +123,7 @@ func (c *Conn) WaitReadable() error {
 
 func (c *Conn) read() (int, error) {
 	c.in.n, c.in.err, c.in.ready = 0, nil, false
+	c.in.clock.restart()
 	for {
 		err := c.raw.Read(c.readFn)
 		switch {
@@ -262,6 +263,7 @@ func (c *Conn) Release() { c.out.holding = false }
 
 func (c *Conn) write(p []byte) (int, error) {
 	c.out.buf, c.out.err = p, nil
+	c.out.clock.restart()
 	var err error
 	for len(c.out.buf) > 0 && err == nil {
 		err = c.raw.Write(c.writeFn)
@@ -291,6 +293,7 @@ func (c *Conn) writeStep(fd uintptr) bool {
 		}
 		c.out.total += int64(n)
 		c.out.buf = c.out.buf[n:]
+		c.out.clock.restart()
 	}
 	return true
 }

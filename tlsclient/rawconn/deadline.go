@@ -9,14 +9,26 @@ import (
 // one may be earlier: it then fires for nothing once and is set anew, which is
 // far cheaper than moving it for every exchange.
 type deadline struct {
-	want, armed time.Time // zero: none
+	want   time.Time     // zero: none
+	within time.Duration // what want is counted from when a wait begins; 0: it is not
+	armed  time.Time
+}
+
+// by sets a fixed time, in sets one that each wait counts from its beginning.
+func (d *deadline) by(t time.Time)        { d.want, d.within = t, 0 }
+func (d *deadline) in(span time.Duration) { d.want, d.within = time.Time{}, span }
+
+// restart makes the next wait a new one.
+func (d *deadline) restart() {
+	if d.within > 0 {
+		d.want = time.Time{}
+	}
 }
 
 // due reports whether a goroutine that is about to wait must arm the deadline,
 // and settles what it is to be armed to.
 func (d *deadline) due(ticks bool) bool {
-	limit := d.want
-	if limit.IsZero() && !ticks {
+	if d.want.IsZero() && d.within == 0 && !ticks {
 		if d.armed.IsZero() {
 			return false
 		}
@@ -24,6 +36,10 @@ func (d *deadline) due(ticks bool) bool {
 		return true
 	}
 	now := time.Now()
+	if d.within > 0 && d.want.IsZero() {
+		d.want = now.Add(d.within)
+	}
+	limit := d.want
 	if ticks {
 		if tick := now.Add(TickInterval); limit.IsZero() || tick.Before(limit) {
 			limit = tick
@@ -44,10 +60,18 @@ func (d *deadline) passed() bool {
 
 // ReadBy sets until when later Reads may wait; the zero time means for ever. It
 // costs no system call and no timer until a Read waits.
-func (c *Conn) ReadBy(t time.Time) { c.in.clock.want = t }
+func (c *Conn) ReadBy(t time.Time) { c.in.clock.by(t) }
+
+// ReadWithin sets how long each later Read may wait; 0 means for ever. It is
+// cheaper than ReadBy: the clock is read only if a Read waits.
+func (c *Conn) ReadWithin(d time.Duration) { c.in.clock.in(d) }
 
 // WriteBy sets until when later Writes may wait; the zero time means for ever.
-func (c *Conn) WriteBy(t time.Time) { c.out.clock.want = t }
+func (c *Conn) WriteBy(t time.Time) { c.out.clock.by(t) }
+
+// WriteWithin sets how long each later Write may wait for the peer to take
+// anything; 0 means for ever.
+func (c *Conn) WriteWithin(d time.Duration) { c.out.clock.in(d) }
 
 func (c *Conn) readExpired() error {
 	if c.interrupted.Load() {
