@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/mtlsproxy/mtlsproxy/tlsclient/rawconn"
@@ -108,7 +109,19 @@ func (l *link) dialError(ex *exchange, err error) error {
 	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() {
 		return l.fail(ConnectTimeout, FaultUpstream, err)
 	}
-	return l.fail(ConnectFailed, FaultUpstream, err)
+	return l.fail(ConnectFailed, dialFault(err), err)
+}
+
+// ourLimits are errors of a dial that are this host's, not the upstream's doing.
+var ourLimits = []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL, syscall.EACCES, syscall.EPERM}
+
+func dialFault(err error) Fault {
+	for _, limit := range ourLimits {
+		if errors.Is(err, limit) {
+			return FaultSelf
+		}
+	}
+	return FaultUpstream
 }
 
 func (l *link) handshakeError(ex *exchange, err error) error {

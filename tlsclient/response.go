@@ -62,6 +62,7 @@ func (r *Response) roundTrip(c *conn, req *Request) error {
 		return err
 	}
 	r.Body.Open(&c.reader, r.Framing, r.Length, c.closedCleanly)
+	r.Body.DropTrailers = r.Private
 	return nil
 }
 

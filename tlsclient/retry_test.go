@@ -5,8 +5,10 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -159,6 +161,14 @@ func TestUnreachableUpstream(t *testing.T) {
 	refuse := func(context.Context, netip.AddrPort) (net.Conn, error) { return nil, errors.New("refused") }
 	f := start(t, nil, func(o *tlsclient.Options) { o.Dial = refuse })
 	f.do(f.request("GET")).refused(t, tlsclient.ConnectFailed, tlsclient.FaultUpstream)
+}
+
+func TestOwnLimitIsNotTheUpstreamsFault(t *testing.T) {
+	full := func(context.Context, netip.AddrPort) (net.Conn, error) {
+		return nil, &net.OpError{Op: "dial", Err: os.NewSyscallError("socket", syscall.EMFILE)}
+	}
+	f := start(t, nil, func(o *tlsclient.Options) { o.Dial = full })
+	f.do(f.request("GET")).refused(t, tlsclient.ConnectFailed, tlsclient.FaultSelf)
 }
 
 func TestConnectTimeout(t *testing.T) {

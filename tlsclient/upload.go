@@ -93,17 +93,34 @@ func (u *upload) run() {
 	buf := u.buffers.Get()
 	defer u.buffers.Put(buf)
 	for !u.last.Load() && !u.stopped.Load() {
-		p, err := u.request.Body.Next()
-		if err != nil && !errors.Is(err, io.EOF) {
+		out, err := u.gather(buf[:0])
+		if err != nil {
 			u.err = clientFault(err)
 			u.broken.Store(true)
 			u.conn.cut()
 			return
 		}
-		out := u.frame(buf[:0], p, err != nil)
 		if _, err := u.conn.tls.Write(out); err != nil {
 			u.err = err // it may still have answered, so the response is awaited
 			return
+		}
+	}
+}
+
+// gather waits for more of the body and frames it. Chunks that are at hand go
+// together: a client's small ones must not each become a record.
+func (u *upload) gather(dst []byte) ([]byte, error) {
+	p, err := u.request.Body.Next()
+	for {
+		if err != nil && !errors.Is(err, io.EOF) {
+			return nil, err
+		}
+		dst = u.frame(dst, p, err != nil)
+		if u.request.Framing != http1.Chunked || u.last.Load() || cap(dst)-len(dst) < 1024 {
+			return dst, nil
+		}
+		if p, err = u.request.Body.Step(); p == nil && err == nil {
+			return dst, nil
 		}
 	}
 }

@@ -13,6 +13,9 @@ const (
 	maxChunkExt = 4 << 10 // bytes of extensions, over the whole body
 	maxTrailer  = 8 << 10 // bytes of the trailer section
 	maxTrailers = 50      // fields of the trailer section
+
+	maxSizeDigits = 15 // of a chunk-size, so that it fits an int64
+	maxSizeLine   = maxSizeDigits + maxChunkExt
 )
 
 // Body reads a message body from a Reader. Start it with Open.
@@ -23,12 +26,16 @@ type Body struct {
 	chunk   chunkState
 	ext     int // bytes of extensions so far
 	done    bool
+	err     *Error // final: what follows broken framing means nothing
 	clean   func() bool
 
 	// Trailers are the fields after a chunked body, once Next has returned
 	// io.EOF. They are copies, valid until the next Open.
 	Trailers []Field
-	section  []byte
+	// DropTrailers marks all trailers to be dropped. Set it after Open, for a
+	// message whose Connection field may name some of them, RFC 9110 7.6.1.
+	DropTrailers bool
+	section      []byte
 }
 
 // Open starts reading a body. For ByClose, clean tells at the end of the stream
@@ -42,7 +49,7 @@ func (b *Body) Open(src *Reader, framing Framing, length int64, clean func() boo
 	}
 }
 
-// Done reports whether the body has been read to its end.
+// Done reports whether the body has been read to its proper end.
 func (b *Body) Done() bool { return b.done }
 
 // Next returns the next bytes of the body, at least one, valid until the Reader
@@ -67,8 +74,18 @@ func (b *Body) Step() ([]byte, error) {
 	switch {
 	case b.done:
 		return nil, io.EOF
+	case b.err != nil:
+		return nil, b.err
 	case b.framing == Chunked:
-		return b.stepChunked()
+		p, err := b.stepChunked()
+		if err != nil {
+			b.err = err
+			return nil, err
+		}
+		if b.done {
+			return nil, io.EOF
+		}
+		return p, nil
 	}
 	n := len(b.src.Buffered())
 	if b.framing == ByLength {
@@ -89,7 +106,8 @@ func (b *Body) fill() error {
 	case err == nil:
 		return nil
 	case errors.Is(err, ErrBufferFull):
-		return errChunk // only a line of the chunk framing must be in the buffer as a whole
+		b.err = b.lineTooLong() // nothing else must be in the buffer as a whole
+		return b.err
 	case !errors.Is(err, io.EOF):
 		return err
 	case b.framing == ByClose && (b.clean == nil || b.clean()):
@@ -110,15 +128,12 @@ func (b *Body) Complete() bool {
 	case b.framing == ByClose:
 		return false
 	}
-	src := *b.src
-	trial := Body{src: &src, framing: b.framing, left: b.left, chunk: b.chunk, ext: b.ext}
+	mark := b.Mark()
 	for {
-		p, err := trial.Step()
-		if err != nil {
-			return errors.Is(err, io.EOF)
-		}
+		p, err := b.Step()
 		if p == nil {
-			return false
+			b.Rewind(mark)
+			return errors.Is(err, io.EOF)
 		}
 	}
 }
@@ -134,6 +149,9 @@ func (b *Body) Mark() State { return State{body: *b, r: b.src.r} }
 
 // Rewind goes back to a place where nothing has been read since.
 func (b *Body) Rewind(s State) {
+	// What has grown since is kept: it begins with what there was.
+	trailers, section := b.Trailers[:len(s.body.Trailers)], b.section[:len(s.body.section)]
 	*b = s.body
+	b.Trailers, b.section = trailers, section
 	b.src.r = s.r
 }

@@ -2,17 +2,17 @@ package http1
 
 // Character classes, one bit each, looked up per byte.
 const (
-	isToken  = 1 << iota // tchar, RFC 9110 5.6.2
-	isValue              // field-vchar, SP and HTAB, RFC 9110 5.5
-	isPath               // what a path may hold: pchar, "/" and what browsers send unescaped
-	isQuery              // the same for a query
-	isHost               // a reg-name or IPv4 address without percent-encoding
-	isDigit              // 0-9
-	isHex                // 0-9 A-F a-f
-	isReason             // reason-phrase
+	isToken = 1 << iota // tchar, RFC 9110 5.6.2
+	isValue             // field-vchar, SP and HTAB, RFC 9110 5.5; a reason-phrase too
+	isPath              // what a path may hold: pchar, "/" and what browsers send unescaped
+	isQuery             // the same for a query
+	isHost              // a reg-name or IPv4 address without percent-encoding
+	isDigit             // 0-9
+	isHex               // 0-9 A-F a-f
+	isAlnum             // 0-9 A-Z a-z
 )
 
-// class is a constant table; a function over it would be computed per byte.
+// class tells the classes of a byte.
 var class = makeClasses()
 
 func makeClasses() (t [256]uint8) {
@@ -31,12 +31,13 @@ func makeClasses() (t [256]uint8) {
 	set(isQuery, "/%-._~!$&'()*+,;=:@|[]?{}^`\\"+digits+alpha)
 	set(isDigit, digits)
 	set(isHex, digits+"abcdefABCDEF")
+	set(isAlnum, digits+alpha)
 	for c := 0x20; c < 0x100; c++ {
 		if c != 0x7f {
-			t[c] |= isValue | isReason
+			t[c] |= isValue
 		}
 	}
-	t['\t'] |= isValue | isReason
+	t['\t'] |= isValue
 	return t
 }
 

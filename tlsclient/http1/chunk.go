@@ -1,9 +1,6 @@
 package http1
 
-import (
-	"bytes"
-	"io"
-)
+import "bytes"
 
 // chunkState is where in the grammar of RFC 9112 7.1 a chunked body stands.
 type chunkState uint8
@@ -15,11 +12,13 @@ const (
 	chunkTrailer                   // inside the trailer section
 )
 
-func (b *Body) stepChunked() ([]byte, error) {
+// stepChunked returns the next data, or nil if the body is done or more must be
+// read first.
+func (b *Body) stepChunked() ([]byte, *Error) {
 	for {
 		switch b.chunk {
 		case chunkSize:
-			line, err := b.line(maxChunkExt + 16)
+			line, err := b.line(maxSizeLine)
 			if line == nil || err != nil {
 				return nil, err
 			}
@@ -51,36 +50,40 @@ func (b *Body) stepChunked() ([]byte, error) {
 	}
 }
 
-// line takes one line from the buffer, without its CRLF. It is nil if the line
-// is not complete yet.
-func (b *Body) line(limit int) ([]byte, error) {
+// line takes one line of at most limit bytes from the buffer, without its CRLF.
+// It is nil if the line is not complete yet.
+func (b *Body) line(limit int) ([]byte, *Error) {
 	p := b.src.Buffered()
 	end := bytes.IndexByte(p, '\n')
-	if end < 0 {
-		if len(p) > limit {
-			return nil, errChunkExt
-		}
+	switch {
+	case end < 0 && len(p) <= limit+1:
 		return nil, nil
-	}
-	if end == 0 || p[end-1] != '\r' {
+	case end < 0 || end > limit+1:
+		return nil, b.lineTooLong()
+	case end == 0 || p[end-1] != '\r':
 		return nil, errChunk
 	}
 	return b.src.Take(end + 1)[:end-1], nil
 }
 
-// size reads chunk-size and checks, then forgets, its extensions.
-func (b *Body) size(line []byte) error {
+func (b *Body) lineTooLong() *Error {
+	if b.chunk == chunkTrailer {
+		return errTrailerLarge
+	}
+	return errChunkExt
+}
+
+// size reads chunk-size and checks, then forgets, its extensions. White space
+// before them is refused: it is of no use, and some readers stop there.
+func (b *Body) size(line []byte) *Error {
 	digits := 0
 	var n int64
-	for digits < len(line) {
-		v := hexValue(line[digits])
-		if v < 0 {
-			break
-		}
-		if digits++; digits > 15 {
+	for digits < len(line) && class[line[digits]]&isHex != 0 {
+		if digits == maxSizeDigits {
 			return errChunk
 		}
-		n = n<<4 | int64(v)
+		n = n<<4 | int64(hexValue(line[digits]))
+		digits++
 	}
 	ext := line[digits:]
 	if digits == 0 || len(ext) > 0 && ext[0] != ';' || !all(ext, isValue) {
@@ -98,61 +101,54 @@ func (b *Body) size(line []byte) error {
 
 // trailer takes lines until the empty one. They are gathered in a copy, since
 // the section may be larger than what is left of the buffer.
-func (b *Body) trailer() error {
+func (b *Body) trailer() *Error {
 	for {
 		line, err := b.line(maxTrailer)
-		if err != nil {
+		if line == nil || err != nil {
 			return err
 		}
-		if line == nil {
-			if len(b.src.Buffered()) > maxTrailer {
-				return errTrailerLarge
-			}
-			return nil
-		}
-		if len(b.section)+len(line)+4 > maxTrailer {
-			return errTrailerLarge
-		}
-		b.section = append(append(b.section, line...), '\r', '\n')
 		if len(line) == 0 {
 			return b.parseTrailers()
 		}
+		if len(b.section)+len(line)+len("\r\n") > maxTrailer {
+			return errTrailerLarge
+		}
+		b.section = append(append(b.section, line...), '\r', '\n')
 	}
 }
 
-func (b *Body) parseTrailers() error {
-	b.done = true
-	var err *Error
-	b.Trailers, err = parseFields(b.Trailers[:0], b.section, maxTrailers)
-	if err != nil {
-		return errTrailerFields
+func (b *Body) parseTrailers() *Error {
+	if len(b.section) > 0 {
+		var err *Error
+		b.section = append(b.section, '\r', '\n')
+		b.Trailers, err = parseFields(b.Trailers[:0], b.section, maxTrailers)
+		if err != nil {
+			return errTrailerFields
+		}
 	}
 	for i := range b.Trailers {
 		f := &b.Trailers[i]
-		f.Drop = !allowedInTrailer(f)
+		f.Drop = b.DropTrailers || !allowedInTrailer(f)
 	}
-	return io.EOF
+	b.done = true
+	return nil
 }
 
-// allowedInTrailer refuses what would change the meaning of the message if a
-// reader merged it into the head, RFC 9110 6.5.1.
+// notInTrailers are fields beside the known ones that would change the meaning of
+// a message if a reader merged them into its head, RFC 9110 6.5.1: what controls
+// caches, conditions, ranges, credentials, redirection and the reading of content.
+var notInTrailers = []string{
+	"age", "authorization", "cache-control", "content-encoding", "content-location", "content-range",
+	"content-type", "cookie", "date", "expires", "location", "pragma", "range", "retry-after", "set-cookie",
+	"vary", "warning", "www-authenticate",
+}
+
 func allowedInTrailer(f *Field) bool {
-	if f.ID != Other {
+	if f.ID != Other || len(f.Name) > 3 && alike(f.Name[:3], "if-") {
 		return false
 	}
-	switch len(f.Name) {
-	case 3:
-		return !EqualFold(f.Name, "age")
-	case 4:
-		return !EqualFold(f.Name, "vary") && !EqualFold(f.Name, "date")
-	case 6:
-		return !EqualFold(f.Name, "cookie") && !EqualFold(f.Name, "pragma")
-	case 10:
-		return !EqualFold(f.Name, "set-cookie")
-	}
-	for _, name := range []string{"authorization", "cache-control", "content-encoding", "content-type",
-		"content-range", "expires", "location", "range", "retry-after", "www-authenticate"} {
-		if EqualFold(f.Name, name) {
+	for _, name := range notInTrailers {
+		if alike(f.Name, name) {
 			return false
 		}
 	}

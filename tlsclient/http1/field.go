@@ -34,16 +34,17 @@ const (
 type Field struct {
 	Name, Value []byte
 	ID          Name
-	// Alias is set for a name that differs from a known one by underscores only.
-	// Programs that fold the two together would take it for the real one.
+	// Alias is set for a name that is a known one but for what stands in place of
+	// the hyphens. CGI and its heirs turn all of "-", "_" and often "." into "_",
+	// and take such a field for the real one.
 	Alias bool
 	// Drop is set for a field that is not to be forwarded: at first for what
 	// belongs to the connection it came from, later by whoever routes it.
 	Drop bool
 }
 
-// identify finds the known name that b is, without regard to case and with
-// underscores taken for hyphens.
+// identify finds the known name that b, a token, is: without regard to case, and
+// with whatever is neither letter nor digit taken for a hyphen.
 func identify(b []byte) Name {
 	switch len(b) {
 	case 2:
@@ -81,7 +82,7 @@ func identify(b []byte) Name {
 }
 
 func identifyLong(b []byte) Name {
-	if len(b) < 14 {
+	if len(b) < len("x-forwarded-x") {
 		return Other
 	}
 	switch b[0] | 0x20 {
@@ -107,23 +108,40 @@ func identifyLong(b []byte) Name {
 }
 
 func match(b []byte, lower string, id Name) Name {
+	if alike(b, lower) {
+		return id
+	}
+	return Other
+}
+
+func alike(b []byte, lower string) bool {
 	if len(b) != len(lower) {
-		return Other
+		return false
 	}
 	for i, c := range b {
-		if c >= 'A' && c <= 'Z' {
-			c += 'a' - 'A'
-		} else if c == '_' {
+		if class[c]&isAlnum != 0 {
+			c |= 0x20 // lower case; digits have the bit
+		} else {
 			c = '-'
 		}
 		if c != lower[i] {
-			return Other
+			return false
 		}
 	}
-	return id
+	return true
 }
 
-// fields parses the field lines of a head or trailer section, which ends with
+// isAlias reports whether a known name is written with anything for a hyphen.
+func isAlias(name []byte) bool {
+	for _, c := range name {
+		if c != '-' && class[c]&isAlnum == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// parseFields parses the field lines of a head or trailer section, which ends with
 // the empty line, and appends them to dst.
 func parseFields(dst []Field, b []byte, limit int) ([]Field, *Error) {
 	for {
@@ -167,7 +185,7 @@ func parseField(line []byte) (f Field, err *Error) {
 		return f, errFieldValue
 	}
 	if f.ID = identify(f.Name); f.ID != Other {
-		f.Alias = bytes.IndexByte(f.Name, '_') >= 0
+		f.Alias = isAlias(f.Name)
 	}
 	return f, nil
 }

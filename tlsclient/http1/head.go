@@ -22,16 +22,17 @@ func FindHead(b []byte, from int) (length, next int, err error) {
 	for {
 		i := bytes.IndexByte(b[from:], '\n')
 		if i < 0 {
-			return 0, from, nil
+			// A line that grows byte by byte is not looked through again and again.
+			return 0, max(from, len(b)-1), nil
 		}
 		end := from + i
-		if i == 0 || b[end-1] != '\r' {
+		if end == 0 || b[end-1] != '\r' {
 			return 0, from, errBareLF
 		}
-		if i == 1 {
-			return end + 1, end + 1, nil
-		}
 		from = end + 1
+		if end == 1 || b[end-2] == '\n' {
+			return from, from, nil
+		}
 	}
 }
 
@@ -119,10 +120,17 @@ func parseVersion(v []byte) (minor int, err *Error) {
 	return int(min(v[7]-'0', 1)), nil
 }
 
-// connectionOptions reads a Connection field: what it says of the connection,
-// and which fields it names as belonging to the connection.
+// maxOptions bounds how many options Connection may have, since each is looked for
+// among all fields. Honest senders have two or three.
+const maxOptions = 32
+
+// connectionOptions reads Connection fields: what they say of the connection, and
+// whether they name other fields as belonging to it.
 type connectionOptions struct {
-	close, keepAlive, upgrade, names bool
+	close, keepAlive, upgrade bool
+	names                     bool
+	private                   bool // a field is named that is not known to belong to the connection
+	count                     int
 }
 
 func (o *connectionOptions) read(v []byte) *Error {
@@ -130,6 +138,9 @@ func (o *connectionOptions) read(v []byte) *Error {
 		var elem []byte
 		if elem, v = nextElement(v); elem == nil {
 			return nil
+		}
+		if o.count++; o.count > maxOptions {
+			return errConnectionLong
 		}
 		switch {
 		case EqualFold(elem, "close"):
@@ -142,6 +153,7 @@ func (o *connectionOptions) read(v []byte) *Error {
 			return errConnection
 		default:
 			o.names = true
+			o.private = o.private || identify(elem) == Other
 		}
 	}
 }
@@ -149,7 +161,7 @@ func (o *connectionOptions) read(v []byte) *Error {
 // dropNamed marks the fields that Connection names, RFC 9110 7.6.1.
 func dropNamed(fields []Field) {
 	for i := range fields {
-		if fields[i].ID != Connection || fields[i].Alias {
+		if fields[i].ID != Connection {
 			continue
 		}
 		v := fields[i].Value

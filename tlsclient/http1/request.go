@@ -21,12 +21,16 @@ type Request struct {
 	Continue    bool // the client waits for 100 (Continue), RFC 9110 10.1.1
 	WebSocket   bool // asks to switch to the websocket protocol, RFC 6455
 	MaxForwards int  // of OPTIONS, or -1
+	Private     bool // Connection names fields that may be trailers: see Body.DropTrailers
 }
 
 // Parse reads a head as FindHead delimits it. The error is an *Error. After an
 // error only Method and Target may be used, and only if they are not nil.
 func (r *Request) Parse(head []byte, limits Limits) *Error {
 	*r = Request{Fields: r.Fields[:0], MaxForwards: -1}
+	if len(head) > limits.Head {
+		return HeadTooLarge(head[:limits.Head])
+	}
 	end := bytes.IndexByte(head, '\n')
 	if end < 1 || head[end-1] != '\r' {
 		return errRequestLine
@@ -50,20 +54,40 @@ func (r *Request) parseLine(line []byte, limits Limits) (err *Error) {
 	if r.Minor, err = parseVersion(line[last+1:]); err != nil {
 		return err
 	}
-	if !isTokenBytes(line[:sp]) {
+	switch {
+	case sp > maxMethod:
+		return errMethodLong
+	case !isTokenBytes(line[:sp]):
 		return errMethod
 	}
 	r.Method, r.Target = line[:sp], line[sp+1:last]
-	switch {
-	case string(r.Method) == "CONNECT":
-		return errConnect
-	case string(r.Method) == "TRACE":
-		return errTrace
-	case len(r.Target) > limits.Target:
+	if err = checkMethod(r.Method); err != nil {
+		return err
+	}
+	if len(r.Target) > limits.Target {
 		return errTargetLong
 	}
 	r.Form, r.Authority, r.Path, err = parseTarget(r.Method, r.Target)
 	return err
+}
+
+// maxMethod bounds a method; the longest registered has 17 bytes.
+const maxMethod = 32
+
+// checkMethod refuses what is not served here. Methods mind their case, but not
+// every reader does: whoever takes "head" for HEAD ends the response elsewhere.
+func checkMethod(m []byte) *Error {
+	switch {
+	case string(m) == "HEAD":
+		return nil
+	case string(m) == "CONNECT":
+		return errConnect
+	case string(m) == "TRACE":
+		return errTrace
+	case EqualFold(m, "head"), EqualFold(m, "connect"), EqualFold(m, "trace"):
+		return errMethodCase
+	}
+	return nil
 }
 
 // interpret draws the conclusions from the fields.
@@ -124,6 +148,7 @@ func (r *Request) interpret() *Error {
 	if conn.names {
 		dropNamed(r.Fields)
 	}
+	r.Private = conn.private
 	r.Close = conn.close || r.Minor == 0
 	r.WebSocket = ws && conn.upgrade && r.Minor > 0 && !r.HasBody() && string(r.Method) == "GET"
 	r.Continue = r.Continue && r.HasBody()

@@ -14,13 +14,17 @@ type Response struct {
 	Length  int64 // for ByLength; for a response without a body what Content-Length says, or -1
 
 	Close   bool   // the sender closes the connection after this response
-	Upgrade []byte // the protocol switched to, of a 101 response
+	Upgrade []byte // the protocol switched to, of a proper 101 response
+	Private bool   // Connection names fields that may be trailers: see Body.DropTrailers
 }
 
 // Parse reads a head as FindHead delimits it. The error is an *Error whose
 // Status means nothing. head says whether the request's method was HEAD.
 func (r *Response) Parse(b []byte, head bool, limits Limits) *Error {
 	*r = Response{Fields: r.Fields[:0], Length: -1}
+	if len(b) > limits.Head {
+		return errHeadLarge
+	}
 	end := bytes.IndexByte(b, '\n')
 	if end < 1 || b[end-1] != '\r' {
 		return errStatusLine
@@ -53,7 +57,7 @@ func (r *Response) parseLine(line []byte) (err *Error) {
 	}
 	// Servers that send no reason often leave out the space before it as well.
 	if rest := line[version+4:]; len(rest) > 0 {
-		if rest[0] != ' ' || !all(rest, isReason) {
+		if rest[0] != ' ' || !all(rest, isValue) {
 			return errStatusLine
 		}
 		r.Reason = rest[1:]
@@ -63,12 +67,17 @@ func (r *Response) parseLine(line []byte) (err *Error) {
 
 func (r *Response) interpret(head bool) *Error {
 	var (
-		framing framingFields
-		conn    connectionOptions
+		framing  framingFields
+		conn     connectionOptions
+		upgrades int
 	)
 	for i := range r.Fields {
 		f := &r.Fields[i]
-		if f.ID == Other || f.Alias {
+		if f.ID == Other {
+			continue
+		}
+		f.Drop = responseHopByHop(f.ID)
+		if f.Alias {
 			continue
 		}
 		var err *Error
@@ -81,11 +90,11 @@ func (r *Response) interpret(head bool) *Error {
 			err = conn.read(f.Value)
 		case Upgrade:
 			r.Upgrade = f.Value
+			upgrades++
 		}
 		if err != nil {
 			return err
 		}
-		f.Drop = responseHopByHop(f.ID)
 	}
 	if err := framing.check(r.Minor); err != nil {
 		return err
@@ -94,7 +103,12 @@ func (r *Response) interpret(head bool) *Error {
 	if conn.names {
 		dropNamed(r.Fields)
 	}
-	r.Close = conn.close || r.Minor == 0 && !conn.keepAlive
+	r.Private = conn.private
+	if r.Status != 101 || upgrades != 1 || !conn.upgrade {
+		r.Upgrade = nil
+	}
+	r.Close = conn.close || r.Minor == 0 && !conn.keepAlive || r.Framing == ByClose ||
+		r.Status == 204 && (framing.hasCoding || framing.length > 0) // the body may follow all the same
 	return nil
 }
 

@@ -96,9 +96,11 @@ func validAuthority(b []byte) bool {
 	return all(host, isHost)
 }
 
+// validPort accepts 1 to 65535 without leading zeros, which would make two ports
+// of one for whoever compares text.
 func validPort(b []byte) bool {
 	n, ok := parseLength(b)
-	return ok && len(b) <= 5 && n > 0 && n <= 65535
+	return ok && b[0] != '0' && n <= 65535
 }
 
 // SplitAuthority splits host [":" port] without checking the characters of
