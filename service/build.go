@@ -31,12 +31,25 @@ func loadIdentities(c *config.Config, now time.Time) (map[string]*tlsclient.Gene
 		}
 		g, err := files.Load(1, now)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("identity %q: %w", id.Name, err))
+			errs = append(errs, identityErrors(id.Name, err)...)
 			continue
 		}
 		loaded[id.Name] = g
 	}
 	return loaded, errors.Join(errs...)
+}
+
+// identityErrors puts the identity's name before each thing that is wrong with it.
+func identityErrors(name string, err error) []error {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []error{fmt.Errorf("identity %q: %w", name, err)}
+	}
+	var errs []error
+	for _, e := range joined.Unwrap() {
+		errs = append(errs, identityErrors(name, e)...)
+	}
+	return errs
 }
 
 // upstreamOptions is what tlsclient needs to know of an upstream.

@@ -21,9 +21,9 @@ func open(a config.Address, mode fs.FileMode) (net.Listener, error) {
 	l, err := net.Listen(a.Network(), a.Target())
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("listening on %s: another process has this address; find it with: ss -ltnp: %w", a, err)
+		return nil, fmt.Errorf("listening on %s: another process has this address (%w); find it with: ss -ltnp", a, syscall.EADDRINUSE)
 	case errors.Is(err, fs.ErrPermission):
-		return nil, fmt.Errorf("listening on %s: ports below 1024 need a privilege; take a higher one, or let systemd open it: %w", a, err)
+		return nil, fmt.Errorf("listening on %s: %w; ports below 1024 need a privilege, take a higher one", a, fs.ErrPermission)
 	}
 	return l, err
 }

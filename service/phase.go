@@ -35,11 +35,5 @@ func (p *phases) enter(next Phase, args ...any) {
 		return
 	}
 	p.now = next
-	p.log.Info(next.String(), args...)
-}
-
-func (p *phases) current() Phase {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.now
+	p.log.Info(next.String(), args...) //nolint:sloglint // a phase is announced by its name
 }

@@ -114,10 +114,14 @@ func (s *Service) Listen() error {
 	if len(s.listeners) == 0 && len(errs) == 0 {
 		return fmt.Errorf("%w: there is no listener; write [listener.http] address = \"127.0.0.1:8980\" into the configuration, or give --listen", ErrConfig)
 	}
-	if len(errs) > 0 {
-		return fmt.Errorf("%w: %w", ErrListen, errors.Join(errs...))
+	if len(errs) == 0 {
+		return nil
 	}
-	return nil
+	for _, l := range s.listeners {
+		_ = l.Close() // nothing was accepted on it
+	}
+	s.listeners = nil
+	return fmt.Errorf("%w: %w", ErrListen, errors.Join(errs...))
 }
 
 // Run serves until a signal comes, then drains. A second signal ends at once what
@@ -154,15 +158,19 @@ func (s *Service) describe() []string {
 	return out
 }
 
-// drain lets exchanges finish. At four fifths of the budget they are told to end,
-// which still leaves time to answer; at its end, or with the next signal, they
+// noticeTime is how long before the end of the drain budget exchanges are told to
+// end, at least: those that wait for their upstream look up twice a second.
+const noticeTime = time.Second
+
+// drain lets exchanges finish. When a fifth of the budget is left they are told
+// to end, which leaves time to answer; at its end, or with the next signal, they
 // are cut off.
 func (s *Service) drain(signals <-chan os.Signal) {
 	budget := s.config.Drain.Timeout
 	s.front.Drain()
 	ctx, cancel := context.WithTimeout(context.Background(), budget)
 	defer cancel()
-	tell := time.AfterFunc(budget*4/5, s.front.Cancel)
+	tell := time.AfterFunc(budget-max(budget/5, noticeTime), s.front.Cancel)
 	defer tell.Stop()
 	drained := make(chan error, 1)
 	go func() { drained <- s.front.Wait(ctx) }()

@@ -66,9 +66,6 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // asError returns the *Error in err's chain, or nil.
 func asError(err error) *Error {
-	var e *Error
-	if errors.As(err, &e) {
-		return e
-	}
-	return nil
+	e, _ := errors.AsType[*Error](err)
+	return e
 }

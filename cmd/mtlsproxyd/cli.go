@@ -20,20 +20,34 @@ Applications speak plain HTTP to a local socket; mtlsproxyd forwards their
 requests over pooled mutual-TLS connections, with a client certificate whose key
 they never see.
 
-Try it:
+See it at work, with certificates made for the occasion:
+
   mtlsproxyd demo
 
-One upstream needs no configuration file:
+One upstream needs no configuration file ("mtlsproxyd run --help" has all flags):
+
   mtlsproxyd --listen 127.0.0.1:8980 --upstream https://api.internal:8443 \
              --cert client.crt --key client.key --ca ca.crt
-  curl http://127.0.0.1:8980/`
+  curl http://127.0.0.1:8980/
+
+More than one, or other limits, need one:
+
+  mtlsproxyd check --config /etc/mtlsproxy/mtlsproxy.toml
+  mtlsproxyd --config /etc/mtlsproxy/mtlsproxy.toml`
+
+// usage replaces the line that kong makes, which knows of no default command.
+const usage = `Usage: mtlsproxyd [run] [flags]
+       mtlsproxyd check|demo|version [flags]
+`
 
 // cli is the command line.
 type cli struct {
-	Run     runCmd     `cmd:"" default:"withargs" help:"Run the daemon in the foreground (the default)."`
-	Check   checkCmd   `cmd:"" help:"Check the configuration and the files it names; print the effective values and where each comes from."`
-	Demo    demoCmd    `cmd:"" help:"Show it all at work with a throw-away PKI and an upstream that demands a client certificate."`
+	Run     runCmd     `cmd:"" default:"withargs" help:"Run the daemon in the foreground. This is the default command."`
+	Check   checkCmd   `cmd:"" help:"Check the configuration and the files it names, and print every value in effect."`
+	Demo    demoCmd    `cmd:"" help:"Show it all at work with certificates and an upstream made for the occasion."`
 	Version versionCmd `cmd:"" help:"Print the version."`
+
+	ShowVersion kong.VersionFlag `name:"version" help:"Print the version."`
 }
 
 func (c *cli) options(w world, exit func(int)) []kong.Option {
@@ -43,21 +57,30 @@ func (c *cli) options(w world, exit func(int)) []kong.Option {
 		kong.Writers(w.stdout, w.stderr),
 		kong.Exit(exit),
 		kong.ConfigureHelp(kong.HelpOptions{WrapUpperBound: 100}),
-		kong.Vars{"config": defaultConfig},
+		kong.Help(help),
+		kong.Vars{"config": defaultConfig, "version": versionLine()},
 	}
+}
+
+func help(o kong.HelpOptions, ctx *kong.Context) error {
+	if ctx.Selected() == nil {
+		o.NoAppSummary = true
+		say(ctx.Stdout, usage)
+	}
+	return kong.DefaultHelpPrinter(o, ctx)
 }
 
 // source is where the configuration comes from.
 type source struct {
-	Config string   `help:"Configuration file; its drop-ins are FILE.d/*.toml without the .toml. Default: ${config}, if it is there." placeholder:"FILE" type:"path" group:"Configuration"`
-	Set    []string `help:"Set one value, such as upstream.billing.timeout.connect=5s. May be repeated." placeholder:"KEY=VALUE" sep:"none" group:"Configuration"`
+	Config string   `help:"Configuration file. Its drop-ins, read after it in the order of their names, are the *.toml files in a directory beside it: x.d for x.toml. Default: ${config}, if it is there." placeholder:"FILE" type:"path" group:"Configuration:"`
+	Set    []string `help:"Set one value, such as upstream.billing.timeout.connect=5s. May be repeated." placeholder:"KEY=VALUE" sep:"none" group:"Configuration:"`
 
-	Listen     []string `help:"Address applications connect to: host:port or the path of a unix socket. May be repeated." placeholder:"ADDRESS" group:"One upstream without a file"`
-	Upstream   string   `help:"Where requests go: https://host[:port]." placeholder:"URL" group:"One upstream without a file"`
-	Cert       string   `help:"Client certificate in PEM: the leaf first, then intermediates." placeholder:"FILE" group:"One upstream without a file"`
-	Key        string   `help:"Its private key in PEM, not readable by others." placeholder:"FILE" group:"One upstream without a file"`
-	CA         string   `name:"ca" help:"Trust anchors for the upstream in PEM, or the word system." placeholder:"FILE" group:"One upstream without a file"`
-	ServerName string   `help:"Name the upstream's certificate must carry. Default: the host of --upstream." placeholder:"NAME" group:"One upstream without a file"`
+	Listen     []string `help:"Address for the applications: host:port, or the path of a unix socket. May be repeated." placeholder:"ADDRESS" group:"One upstream without a file:"`
+	Upstream   string   `help:"Where requests go: https://host[:port]. Every local user may send them." placeholder:"URL" group:"One upstream without a file:"`
+	Cert       string   `help:"Client certificate in PEM: the leaf first, then intermediates." placeholder:"FILE" group:"One upstream without a file:"`
+	Key        string   `help:"Its private key in PEM; mode 0640 or 0600." placeholder:"FILE" group:"One upstream without a file:"`
+	CA         string   `name:"ca" help:"Trust anchors for the upstream in PEM; or the word system, for those of the host." placeholder:"FILE" group:"One upstream without a file:"`
+	ServerName string   `help:"Name that the upstream's certificate must carry. Default: the host of --upstream." placeholder:"NAME" group:"One upstream without a file:"`
 }
 
 // load reads the configuration from all its layers.
@@ -73,13 +96,37 @@ func (s *source) load(w world) (*config.Config, error) {
 	return config.Load(o)
 }
 
-// lines splits an error into the things that are wrong.
+// complete reports what a configuration lacks to serve anybody.
+func complete(c *config.Config) error {
+	var missing []error
+	if len(c.Routes) == 0 {
+		missing = append(missing, errNoRoute)
+	}
+	if len(c.Listeners) == 0 {
+		missing = append(missing, errNoListener)
+	}
+	if missing == nil {
+		return nil
+	}
+	return errors.Join(append([]error{service.ErrConfig}, missing...)...)
+}
+
+var (
+	errNoRoute    = errors.New("there is no route, so there is nothing to forward; give --upstream with --cert, --key and --ca, or write " + defaultConfig)
+	errNoListener = errors.New("there is no listener, so nobody can connect; give --listen 127.0.0.1:8980, or write [listener.http] into the configuration")
+)
+
+// lines splits an error into the things that are wrong. The classes of errors are
+// for the exit code.
 func lines(err error) []string {
-	text := strings.TrimPrefix(err.Error(), service.ErrConfig.Error()+"\n")
+	text := err.Error()
+	for _, class := range []error{service.ErrConfig, service.ErrListen} {
+		if rest, ok := strings.CutPrefix(text, class.Error()); ok {
+			text = strings.TrimLeft(rest, ": \n")
+		}
+	}
 	return strings.Split(strings.TrimSpace(text), "\n")
 }
 
 // say writes for a person. There is nobody to tell if that fails.
 func say(w io.Writer, text string) { _, _ = io.WriteString(w, text) }
-
-var errNoUpstream = errors.New("the configuration has no route; give --upstream with --cert, --key and --ca, or write " + defaultConfig)

@@ -53,8 +53,7 @@ func run(args []string, w world) int {
 		return code
 	}
 	if err != nil {
-		parser.Errorf("%s", err)
-		say(w.stderr, "hint: mtlsproxyd --help shows the commands and flags\n")
+		misused(w.stderr, err)
 		return exitUsage
 	}
 	if err := ctx.Run(w); err != nil {
@@ -62,6 +61,18 @@ func run(args []string, w world) int {
 		return exitCode(err)
 	}
 	return exitOK
+}
+
+// misused tells what is wrong with the arguments, and where the right ones stand.
+func misused(w io.Writer, err error) {
+	say(w, "mtlsproxyd: "+err.Error()+"\n")
+	where := "mtlsproxyd --help shows the commands, mtlsproxyd run --help the flags"
+	if parse, ok := errors.AsType[*kong.ParseError](err); ok {
+		if command := parse.Context.Selected(); command != nil && command.Name != "run" {
+			where = "mtlsproxyd " + command.Name + " --help shows the flags"
+		}
+	}
+	say(w, "hint: "+where+"\n")
 }
 
 // errFailed ends a command whose output has said what is wrong already.
@@ -90,5 +101,8 @@ func report(w io.Writer, err error) {
 	}
 	for _, line := range lines(err) {
 		say(w, "mtlsproxyd: "+line+"\n")
+	}
+	if errors.Is(err, errNoRoute) {
+		say(w, "hint: mtlsproxyd demo shows it at work, mtlsproxyd --help what it takes\n")
 	}
 }

@@ -15,8 +15,18 @@ import (
 // runCmd is the daemon.
 type runCmd struct {
 	source
-	LogLevel   slog.Level `help:"Least severe events that are logged: debug, info, warn or error." default:"info" group:"Other"`
-	CPUProfile string     `hidden:"" name:"cpu-profile" type:"path" placeholder:"FILE" help:"Write a CPU profile of the whole run."`
+	LogLevel   string `help:"Least severe events that are logged, to standard error: debug, info, warn or error. Default: info." enum:"debug,info,warn,error" default:"info" placeholder:"LEVEL" group:"Other:"`
+	CPUProfile string `hidden:"" name:"cpu-profile" type:"path" placeholder:"FILE" help:"Write a CPU profile of the whole run."`
+}
+
+// Help is the second half of --help.
+func (runCmd) Help() string {
+	return `SIGTERM and Ctrl-C drain: no new requests, while those under way may finish within
+drain.timeout; a second signal cuts them off.
+
+Exit codes: 0 ended by a signal, 64 wrong usage, 69 an address cannot be listened
+on, 70 internal error, 77 not permitted, 78 wrong configuration. All that is wrong
+with the configuration is reported at once.`
 }
 
 // Run serves until a signal comes.
@@ -29,10 +39,14 @@ func (c *runCmd) Run(w world) (err error) {
 	if err != nil {
 		return err
 	}
-	if len(conf.Routes) == 0 {
-		return errors.Join(service.ErrConfig, errNoUpstream)
+	if err := complete(conf); err != nil {
+		return err
 	}
-	log := slog.New(slog.NewTextHandler(w.stderr, &slog.HandlerOptions{Level: c.LogLevel}))
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
+		return fmt.Errorf("--log-level: %w", err)
+	}
+	log := slog.New(slog.NewTextHandler(w.stderr, &slog.HandlerOptions{Level: level}))
 	s, err := service.Build(conf, log)
 	if err != nil {
 		return err

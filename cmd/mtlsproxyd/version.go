@@ -14,8 +14,12 @@ type versionCmd struct{}
 
 // Run prints the version.
 func (versionCmd) Run(w world) error {
-	_, err := fmt.Fprintf(w.stdout, "mtlsproxyd %s (%s, %s/%s)\n", describe(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	_, err := fmt.Fprintln(w.stdout, versionLine())
 	return err
+}
+
+func versionLine() string {
+	return fmt.Sprintf("mtlsproxyd %s (%s, %s/%s)", describe(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
 // describe is the linker's version, or else what the build knows of its source.

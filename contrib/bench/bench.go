@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -67,8 +68,8 @@ func newBench(ctx context.Context, o options, progress io.Writer) (*bench, error
 // close ends what newBench has started, in reverse order.
 func (b *bench) close() error {
 	var errs []error
-	for i := len(b.cleanup) - 1; i >= 0; i-- {
-		errs = append(errs, b.cleanup[i]())
+	for _, clean := range slices.Backward(b.cleanup) {
+		errs = append(errs, clean())
 	}
 	return errors.Join(errs...)
 }

@@ -34,7 +34,7 @@ func startChild(name, dir string, argv, env []string) (*child, error) {
 	if err != nil {
 		return nil, fmt.Errorf("starting %s: %w", name, err)
 	}
-	defer logFile.Close()
+	defer func() { _ = logFile.Close() }() // the child has its own
 
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir = dir
@@ -114,7 +114,7 @@ func httpProbe(addr string) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }() // it has told what was asked
 	if err := conn.SetDeadline(time.Now().Add(2 * time.Second)); err != nil {
 		return err
 	}

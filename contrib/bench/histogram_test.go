@@ -7,7 +7,7 @@ import (
 )
 
 func TestBucketsAreContinuousAndFine(t *testing.T) {
-	for v := uint64(0); v < 1<<20; v++ {
+	for v := range uint64(1 << 20) {
 		i := bucketOf(v)
 		if v > 0 && i != bucketOf(v-1) && i != bucketOf(v-1)+1 {
 			t.Fatalf("bucket of %d is %d, of %d is %d", v, i, v-1, bucketOf(v-1))

@@ -247,7 +247,7 @@ func (p *poller) receive(c *pollConn) {
 		return
 	}
 	if err != nil || n == 0 || !c.busy {
-		p.fail(c, fmt.Errorf("connection ended or spoke out of turn: %d bytes, %v", n, err))
+		p.fail(c, fmt.Errorf("connection ended or spoke out of turn: %d bytes, %v", n, err)) //nolint:errorlint // err may be nil
 		return
 	}
 	c.have += n

@@ -75,7 +75,9 @@ func TestReadAndWrite(t *testing.T) {
 	both(t, func(t *testing.T, c *Conn, peer halfCloser) {
 		sent := make([]byte, 4<<20) // more than the sockets hold: both sides wait
 		rand.Read(sent)
+		written := make(chan struct{})
 		go func() {
+			defer close(written)
 			c.Write(sent)
 			c.CloseWrite()
 		}()
@@ -92,6 +94,7 @@ func TestReadAndWrite(t *testing.T) {
 		if err != nil || !bytes.Equal(ours, sent) || !bytes.Equal(<-theirs, sent) {
 			t.Errorf("what arrived differs: %v", err)
 		}
+		<-written
 		if !c.EOF() || c.Written() != int64(len(sent)) {
 			t.Errorf("end seen: %v, %d bytes written", c.EOF(), c.Written())
 		}
