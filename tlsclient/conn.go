@@ -32,6 +32,7 @@ type conn struct {
 
 	exchange *exchange    // whose turn it is
 	tickFn   func() error // c.tick, made once
+	cleanFn  func() bool  // c.closedCleanly, made once
 
 	timer  atomic.Pointer[time.Timer] // closes a connection of a retired generation
 	closed atomic.Bool
@@ -50,6 +51,9 @@ func (c *conn) end() {
 	c.sock.ReadBy(time.Time{})
 	c.sock.WriteBy(time.Time{})
 }
+
+// Read implements io.Reader: the plaintext.
+func (c *conn) Read(p []byte) (int, error) { return c.records.through(c.tls, p) }
 
 func (c *conn) tick() error { return c.exchange.tickOn(c) }
 

@@ -40,8 +40,8 @@ func (l *link) dial(ex *exchange) (*conn, error) {
 	now := time.Now()
 	c := &conn{link: l, addr: addr, sock: sock, records: records{Conn: sock}, expires: l.pool.expiry(now)}
 	c.tls = tls.Client(&c.records, l.config)
-	c.reader.Src = c.tls
-	c.tickFn = c.tick
+	c.reader.Src = c
+	c.tickFn, c.cleanFn = c.tick, c.closedCleanly
 	c.begin(ex)
 	until := now.Add(u.opt.HandshakeTimeout)
 	sock.ReadBy(until)

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/mtlsproxy/mtlsproxy/tlsclient"
 	"github.com/mtlsproxy/mtlsproxy/tlsclient/http1"
 	"github.com/mtlsproxy/mtlsproxy/tlsclient/tlstest"
@@ -145,6 +147,42 @@ func TestSurplusBytesEndTheConnection(t *testing.T) {
 			}
 			f.server.Wait(t, "three connections", func(s tlstest.Stats) bool { return s.Accepted == 3 })
 		})
+	}
+}
+
+// Here both records come in one segment: the second is in crypto/tls before the
+// first response is done, where looking at the socket does not find it.
+func TestSurplusRecordInTheSameSegmentEndsTheConnection(t *testing.T) {
+	f := start(t, func(c *tlstest.Conn) {
+		for {
+			if _, err := c.ReadRequest(); err != nil {
+				return
+			}
+			cork(t, c, 1)
+			err := c.Write(tlstest.OK, tlstest.Response(200, "evil"))
+			cork(t, c, 0)
+			if err != nil {
+				return
+			}
+		}
+	})
+	for range 3 {
+		f.do(f.request("GET")).expect(t, 200, "ok")
+	}
+}
+
+// cork makes the kernel gather what is written into full segments, or not.
+func cork(t *testing.T, c *tlstest.Conn, on int) {
+	raw, err := c.TCP.SyscallConn()
+	if err == nil {
+		err = raw.Control(func(fd uintptr) {
+			if err := unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_CORK, on); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	if err != nil {
+		t.Error(err)
 	}
 }
 

@@ -15,6 +15,9 @@ type records struct {
 	header [5]byte // of the record in progress
 	have   int     // bytes of header seen
 	left   int     // bytes of the record's content to come
+	whole  int     // records that have come in whole
+	empty  bool    // tls holds nothing that has not been read
+	probe  [1]byte // where drained reads to; a local one would be allocated
 }
 
 // Read implements io.Reader.
@@ -31,8 +34,10 @@ func (r *records) follow(p []byte) {
 	for len(p) > 0 {
 		if r.left > 0 {
 			n := min(r.left, len(p))
-			r.left -= n
 			p = p[n:]
+			if r.left -= n; r.left == 0 {
+				r.whole++
+			}
 			continue
 		}
 		n := copy(r.header[r.have:], p)
@@ -51,9 +56,22 @@ func (r *records) drained(tls io.Reader) bool {
 	if r.left > 0 || r.have > 0 {
 		return false
 	}
+	if r.empty {
+		return true
+	}
 	r.dry = true
-	var b [1]byte
-	n, err := tls.Read(b[:])
+	n, err := tls.Read(r.probe[:])
 	r.dry = false
-	return n == 0 && err == rawconn.ErrWouldBlock //nolint:errorlint // this very value, unwrapped, or anything else is wrong
+	r.empty = n == 0 && err == rawconn.ErrWouldBlock //nolint:errorlint // this very value, unwrapped, or anything else is wrong
+	return r.empty
+}
+
+// through reads from tls and follows whether it holds more: if it held nothing,
+// one record came in, and not all of the room for it was needed, it does not.
+func (r *records) through(tls io.Reader, p []byte) (int, error) {
+	empty, before := r.empty, r.whole
+	r.empty = false
+	n, err := tls.Read(p)
+	r.empty = empty && (r.whole == before && n == 0 || r.whole == before+1 && n > 0 && n < len(p))
+	return n, err
 }

@@ -61,7 +61,7 @@ func (r *Response) roundTrip(c *conn, req *Request) error {
 	if err := r.checkUpgrade(req); err != nil {
 		return err
 	}
-	r.Body.Open(&c.reader, r.Framing, r.Length, c.closedCleanly)
+	r.Body.Open(&c.reader, r.Framing, r.Length, c.cleanFn)
 	r.Body.DropTrailers = r.Private
 	return nil
 }

@@ -163,14 +163,14 @@ func (u *upload) frame(dst, p []byte, end bool) []byte {
 
 // stop makes run end and waits for it.
 func (u *upload) stop() {
-	select {
-	case <-u.done:
+	if u.finished() {
 		return
-	default:
 	}
 	u.stopped.Store(true)
 	u.conn.cut()
-	u.request.Client.StopBody()
+	if !u.last.Load() { // else nothing more is read of the client's, whose connection may be kept
+		u.request.Client.StopBody()
+	}
 	<-u.done
 }
 

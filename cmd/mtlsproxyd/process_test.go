@@ -93,7 +93,7 @@ func (d *daemon) signal(t *testing.T, sig os.Signal) {
 // said waits until the daemon has logged text.
 func (d *daemon) said(t *testing.T, text string) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); <-time.After(5 * time.Millisecond) {
 		if strings.Contains(d.output.String(), text) {
 			return
 		}

@@ -2,8 +2,10 @@ package front
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"os"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -42,7 +44,7 @@ func newConn(s *Server, l *Listener, nc net.Conn) (*conn, error) {
 // serve carries the connection until it ends.
 func (c *conn) serve() {
 	defer c.server.forget(c)
-	defer func() { _ = c.sock.Close() }() // whatever had to be said has been said
+	defer c.end()
 	for {
 		buf, n, ok := c.await()
 		if !ok || !c.serveBuffered(buf, n) {
@@ -51,12 +53,22 @@ func (c *conn) serve() {
 	}
 }
 
+// end closes the connection, and keeps a fault of ours in one exchange from
+// ending all the others.
+func (c *conn) end() {
+	if fault := recover(); fault != nil {
+		c.server.Log.Error("an exchange panicked; this is a bug", "panic", fmt.Sprint(fault), "stack", string(debug.Stack()))
+		_ = c.sock.Reset() // what was answered must not look complete
+	}
+	_ = c.sock.Close() // whatever had to be said has been said
+}
+
 // await waits for the first bytes of a request. Nothing but the connection
 // itself is held meanwhile.
 func (c *conn) await() (buf []byte, n int, ok bool) {
-	c.sock.ReadBy(time.Now().Add(c.server.Limits.IdleTimeout))
+	c.sock.ReadWithin(c.server.Limits.IdleTimeout)
 	c.state.Store(idle)
-	if c.server.draining.Load() { // Drain may have passed by before we were idle
+	if c.server.draining.Load() && c.sock.Quiet() { // Drain may have passed by before we were idle
 		return nil, 0, false
 	}
 	buf, n, err := c.sock.ReadLease(c.server.Buffers)
@@ -67,9 +79,10 @@ func (c *conn) await() (buf []byte, n int, ok bool) {
 	return buf, n, err == nil
 }
 
-// closeIdle closes the connection if it is between exchanges.
+// closeIdle closes the connection if it is between exchanges. A request that has
+// come in and was not read yet is answered first.
 func (c *conn) closeIdle() {
-	if c.state.CompareAndSwap(idle, closing) {
+	if c.sock.Quiet() && c.state.CompareAndSwap(idle, closing) {
 		_ = c.sock.Close() // its goroutine sees it
 	}
 }
@@ -113,6 +126,9 @@ func (x *Exchange) refuse(err error) bool {
 	default:
 		return false
 	}
+	x.Request = http1.Request{Fields: x.Request.Fields[:0], Minor: 1, MaxForwards: -1}
+	x.head = false
+	x.Body.Open(&x.reader, http1.NoBody, 0, nil)
 	x.closing = true
 	return true
 }
@@ -125,8 +141,10 @@ func (x *Exchange) understand(head []byte) {
 		x.Request.Framing = http1.NoBody
 	}
 	x.closing = x.closing || x.Request.Close
+	x.head = string(x.Request.Method) == "HEAD"
 	x.reader.Src = bodySource{x.conn}
 	x.Body.Open(&x.reader, x.Request.Framing, x.Request.Length, nil)
+	x.Body.DropTrailers = x.Request.Private
 }
 
 // bodySource reads a request's body, with a bound on every pause.
@@ -134,7 +152,7 @@ type bodySource struct{ *conn }
 
 // Read implements io.Reader.
 func (b bodySource) Read(p []byte) (int, error) {
-	b.sock.ReadBy(time.Now().Add(b.server.Limits.BodyTimeout))
+	b.sock.ReadWithin(b.server.Limits.BodyTimeout)
 	return b.sock.Read(p)
 }
 

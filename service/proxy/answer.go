@@ -53,8 +53,7 @@ func diagnose(err error) *failure {
 	switch e.Class {
 	case tlsclient.BadRequest:
 		f.status, f.hint = 400, "the request's body breaks its framing"
-		var p *http1.Error
-		if errors.As(err, &p) {
+		if p, ok := errors.AsType[*http1.Error](err); ok {
 			f.status, f.hint = p.Status, p.Reason
 		}
 	case tlsclient.Overloaded:
@@ -91,8 +90,8 @@ func diagnose(err error) *failure {
 // answer by the Mtlsproxy-Error field.
 func (e *exchange) answer(f *failure) {
 	x := e.x
-	if f.status == 408 || f.status == 400 && f.class == tlsclient.BadRequest {
-		x.CloseAfter()
+	if f.class == tlsclient.BadRequest && f.status != http.StatusLoopDetected {
+		x.CloseAfter() // nobody knows where its next request begins
 	}
 	fields := []http1.Field{
 		{Name: []byte("Content-Type"), Value: []byte("text/plain; charset=utf-8")},

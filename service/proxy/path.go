@@ -49,10 +49,6 @@ func canonical(dst, path []byte) ([]byte, error) {
 		case ".", "":
 		default:
 			dst = append(append(dst, '/'), segment...)
-			continue
-		}
-		if len(decoded) == 0 { // a final dot segment names a directory
-			break
 		}
 	}
 	if len(dst) == start || path[len(path)-1] == '/' {

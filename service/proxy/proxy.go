@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -80,7 +81,7 @@ func (e *exchange) keep(b []byte) []byte {
 	if cap(e.mem)-len(e.mem) >= len(b) {
 		e.mem = e.mem[:len(e.mem)+len(b)]
 	}
-	return b[:len(b):len(b)]
+	return slices.Clip(b)
 }
 
 // Serve answers one exchange.
@@ -191,7 +192,9 @@ func (e *exchange) prepare(r *Route) {
 		target = e.keep(r.target(e.scratch(), req.Path))
 	}
 	e.req = tlsclient.Request{
-		Method: req.Method, Target: target, Host: host, Fields: e.requestFields(r),
+		// A body that is sent while the response is awaited overwrites the head.
+		// It has gone out by then; only the method is needed again.
+		Method: e.keep(append(e.scratch(), req.Method...)), Target: target, Host: host, Fields: e.requestFields(r),
 		Framing: req.Framing, Length: req.Length, Body: &e.x.Body,
 		Continue: req.Continue, WebSocket: req.WebSocket && r.WebSocket,
 		Idempotent: req.Idempotent(), Client: e.x,
@@ -246,9 +249,15 @@ func (e *exchange) fail(f *failure) {
 }
 
 // ended settles an exchange whose answer has begun. An answer that could not be
-// completed must not look complete.
+// completed must not look complete; if nothing of it has left yet, the client is
+// told what happened instead.
 func (e *exchange) ended(err error) {
 	if err == nil {
+		return
+	}
+	if e.x.Retract() {
+		e.resp.Close() // ends what still reads the request's body
+		e.failWith(err)
 		return
 	}
 	e.x.Abort()

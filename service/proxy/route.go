@@ -155,12 +155,7 @@ func (e *entry) allows(method []byte) bool {
 	if len(e.Methods) == 0 {
 		return true
 	}
-	for _, m := range e.Methods {
-		if m == string(method) {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(e.Methods, string(method))
 }
 
 // hasPrefix reports whether path begins with whole segments of prefix.
@@ -180,9 +175,10 @@ func (r *Route) target(dst, path []byte) []byte {
 		return path
 	}
 	rest := path[len(strings.TrimSuffix(r.Path, "/")):]
-	dst = append(dst, strings.TrimSuffix(r.Replace, "/")...)
-	if len(rest) == 0 || rest[0] != '/' {
-		dst = append(dst, '/')
+	prefix := strings.TrimSuffix(r.Replace, "/")
+	if prefix == "" && (len(rest) == 0 || rest[0] != '/') {
+		prefix = "/"
 	}
+	dst = append(dst, prefix...)
 	return append(dst, rest...)
 }
