@@ -27,6 +27,8 @@ type bench struct {
 	progress io.Writer
 	nginx    string // the program
 	peers    []*peer
+	upstream *child
+	place    placement // for the present number of threads
 	results  *results
 	cleanup  []func() error
 }
@@ -57,11 +59,10 @@ func newBench(ctx context.Context, o options, progress io.Writer) (*bench, error
 	if err := b.makeSite(); err != nil {
 		return b, err
 	}
-	upstream, err := startUpstream(ctx, b.site, b.nginx)
-	if err != nil {
+	if b.upstream, err = startUpstream(ctx, b.site, b.nginx); err != nil {
 		return b, err
 	}
-	b.cleanup = append(b.cleanup, upstream.stop)
+	b.cleanup = append(b.cleanup, b.upstream.stop)
 	return b, nil
 }
 

@@ -35,6 +35,7 @@ type loadSpec struct {
 	Rate     float64       // open: requests per second
 	Requests int           // download, upload: per connection
 	Size     int64         // upload: bytes per request
+	CPUs     []int         // where to run; empty: anywhere
 }
 
 // loadResult is what a generator saw.
@@ -173,6 +174,11 @@ func generate(arg string, in io.Reader, out io.Writer) error {
 	var spec loadSpec
 	if err := json.Unmarshal([]byte(arg), &spec); err != nil {
 		return fmt.Errorf("reading load: %w", err)
+	}
+	if len(spec.CPUs) > 0 {
+		if err := pin(os.Getpid(), spec.CPUs); err != nil {
+			return err
+		}
 	}
 	answers := json.NewEncoder(out)
 	l, err := newLoad(spec)

@@ -11,6 +11,13 @@ import (
 // measure runs all sections with all numbers of threads.
 func (b *bench) measure(ctx context.Context) error {
 	for _, n := range b.opt.threads {
+		var err error
+		if b.place, err = place(n); err != nil {
+			return err
+		}
+		if err := pin(b.upstream.pid, b.place.others); err != nil {
+			return err
+		}
 		for _, section := range []struct {
 			name string
 			run  func(context.Context, int) error
@@ -82,7 +89,7 @@ func (b *bench) referencePeak(ctx context.Context, n int) (float64, error) {
 	if peak, ok := b.results.median(n, "nginx", "small.rps"); ok {
 		return peak, nil
 	}
-	p, err := nginxPeer(b.nginx).start(ctx, b.site, n)
+	p, err := b.start(ctx, nginxPeer(b.nginx), n)
 	if err != nil {
 		return 0, err
 	}
@@ -146,14 +153,14 @@ func (b *bench) measureIdle(ctx context.Context, n int) error {
 }
 
 func (b *bench) oneIdle(ctx context.Context, n, round int, peer *peer) (err error) {
-	p, err := peer.start(ctx, b.site, n)
+	p, err := b.start(ctx, peer, n)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.stop()) }()
 
 	var before, after int64
-	spec := loadSpec{Kind: loadIdle, Addr: p.listen, Conns: b.opt.idle}
+	spec := loadSpec{Kind: loadIdle, Addr: p.listen, Conns: b.opt.idle, CPUs: p.others}
 	_, err = runLoad(ctx, spec, loadHooks{
 		before: func() (err error) {
 			before, err = settledPSS(ctx, p.pid, idleSettles)
@@ -184,7 +191,7 @@ func (b *bench) rounds(ctx context.Context, n int, one func(round int, p *runnin
 		}
 	}()
 	for _, peer := range b.peers {
-		p, err := peer.start(ctx, b.site, n)
+		p, err := b.start(ctx, peer, n)
 		if err != nil {
 			return err
 		}
@@ -200,6 +207,19 @@ func (b *bench) rounds(ctx context.Context, n int, one func(round int, p *runnin
 	return nil
 }
 
+// start starts a peer with n threads in its place.
+func (b *bench) start(ctx context.Context, peer *peer, n int) (*running, error) {
+	p, err := peer.start(ctx, b.site, n)
+	if err != nil {
+		return nil, err
+	}
+	p.others = b.place.others
+	if err := pin(p.pid, b.place.proxies); err != nil {
+		return nil, errors.Join(err, p.stop())
+	}
+	return p, nil
+}
+
 // inOrder returns the peers, in every second round from the last to the first.
 func (b *bench) inOrder(round int) []*peer {
 	order := slices.Clone(b.peers)
@@ -212,6 +232,7 @@ func (b *bench) inOrder(round int) []*peer {
 // load runs a generator against the proxy and returns the CPU time the proxy took for it.
 func (p *running) load(ctx context.Context, spec loadSpec) (time.Duration, loadResult, error) {
 	var before, after cpuByPID
+	spec.CPUs = p.others
 	result, err := runLoad(ctx, spec, loadHooks{
 		before: func() (err error) {
 			before, err = treeCPU(p.pid)

@@ -45,6 +45,7 @@ type running struct {
 	*peer
 	*child
 	listen string
+	others []int // processors of the load generator
 }
 
 // start runs the peer with n threads in front of the site's upstream, and returns when a

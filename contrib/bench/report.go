@@ -175,7 +175,7 @@ func method(o options) []string {
 	return []string{
 		"All proxies ran on the same machine, with the load generator and one nginx worker as the upstream; TLS 1.3 with TLS_AES_128_GCM_SHA256 for everybody; access logs off.",
 		fmt.Sprintf("%d rounds in alternating order; shown are the medians over the rounds.", o.rounds),
-		"N is the number of nginx workers, HAProxy threads, and GOMAXPROCS.",
+		"N is the number of nginx workers, HAProxy threads, and GOMAXPROCS. With fewer than there are processors, the proxy has N to itself and the load generator and the upstream share the others; otherwise nobody is pinned.",
 		"CPU is the time on the CPU of the proxy's processes, kernel included.",
 		fmt.Sprintf("small: 100-byte answers, closed loop, %d keep-alive connections, %v per round.", o.conns, o.duration),
 		fmt.Sprintf("half rate: the same requests at half of nginx's median peak, %v per round; latency counts from the moment a request was due.", o.duration),
