@@ -34,6 +34,8 @@ demo: build ## show it at work; ctrl-c ends it
 test: ## run every test that can run here, with the race detector if there is a C compiler
 	@$(if $(RACE),,echo 'SKIP the race detector: it needs a C compiler')
 	@$(GO) run ./contrib/testreport $(RACE) -count=1 ./...
+	@$(if $(RACE),echo 'once more without the race detector: what it would distort'; \
+		$(GO) run ./contrib/testreport -count=1 -run Alloc ./service ./tlsclient/...)
 
 check: ## everything that looks at the source: gofmt, vet, go.mod, shellcheck, lint
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not as gofmt writes it:"; echo "$$unformatted"; exit 1; fi
