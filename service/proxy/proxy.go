@@ -173,6 +173,9 @@ func (e *exchange) forward(r *Route) {
 	if resp.Early() {
 		x.CloseAfter()
 	}
+	if len(r.ResponseSet)+len(r.ResponseRemove) > 0 {
+		resp.Body.DropTrailers = true
+	}
 	x.Head(resp.Status, resp.Reason, e.responseFields(r), resp.Framing, resp.Length)
 	if resp.Status == 101 {
 		e.tunnel(r.TunnelIdle)
@@ -183,6 +186,9 @@ func (e *exchange) forward(r *Route) {
 
 func (e *exchange) prepare(r *Route) {
 	req := &e.x.Request
+	if len(r.RequestSet)+len(r.RequestRemove) > 0 {
+		e.x.Body.DropTrailers = true // what the route decides must not come by the back door
+	}
 	host := req.Authority
 	if r.HostHeader != "" {
 		host = e.keep(append(e.scratch(), r.HostHeader...))
