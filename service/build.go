@@ -25,10 +25,7 @@ func loadIdentities(c *config.Config, now time.Time) (map[string]*tlsclient.Gene
 	loaded := make(map[string]*tlsclient.Generation, len(c.Identities))
 	var errs []error
 	for _, id := range c.Identities {
-		files := tlsclient.Identity{Name: id.Name, Cert: id.Cert, Key: id.Key, CA: id.CA, CRL: id.CRL}
-		if id.SystemCA {
-			files.CA = tlsclient.SystemRoots
-		}
+		files := tlsclient.Identity{Name: id.Name, Cert: id.Cert, Key: id.Key, CA: id.CA, SystemCA: id.SystemCA, CRL: id.CRL}
 		g, err := files.Load(1, now)
 		if err != nil {
 			errs = append(errs, identityErrors(id.Name, err)...)
@@ -110,10 +107,10 @@ func (s *Service) routes(c *config.Config) (*proxy.Table, error) {
 			HostHeader:     hostHeader(r, &u.config),
 			StripPrefix:    r.StripPrefix,
 			Replace:        r.ReplacePrefix,
-			RequestSet:     headerFields(r.RequestHeaders.Set),
-			RequestRemove:  lower(r.RequestHeaders.Remove),
-			ResponseSet:    headerFields(r.ResponseHeaders.Set),
-			ResponseRemove: lower(r.ResponseHeaders.Remove),
+			RequestSet:     settings(r.RequestHeaders.Set),
+			RequestRemove:  folded(r.RequestHeaders.Remove),
+			ResponseSet:    settings(r.ResponseHeaders.Set),
+			ResponseRemove: folded(r.ResponseHeaders.Remove),
 			Forwarded:      r.Forwarded,
 			AcceptID:       r.RequestID == config.RequestIDAccept,
 			WebSocket:      slices.Contains(r.Upgrade, "websocket"),
@@ -150,18 +147,18 @@ func hostHeader(r *config.Route, u *config.Upstream) string {
 	return host
 }
 
-func headerFields(set []config.Header) []http1.Field {
-	var out []http1.Field
+func settings(set []config.Header) []proxy.Setting {
+	var out []proxy.Setting
 	for _, h := range set {
-		out = append(out, http1.Field{Name: []byte(h.Name), Value: []byte(h.Value)})
+		out = append(out, proxy.Set(h.Name, h.Value))
 	}
 	return out
 }
 
-func lower(names []string) []string {
+func folded(names []string) []string {
 	var out []string
 	for _, n := range names {
-		out = append(out, strings.ToLower(n))
+		out = append(out, http1.Fold(n))
 	}
 	return out
 }

@@ -99,7 +99,7 @@ func (u *Upstream) popUsable(l *link, now time.Time) *conn {
 		if c == nil {
 			return nil
 		}
-		if now.Before(c.expires) {
+		if now.Before(c.expires) && now.Sub(c.idleSince) < u.opt.IdleTimeout {
 			l.endpoint.pending++
 			return c
 		}
@@ -141,6 +141,11 @@ func (u *Upstream) await(w *waiter, ex *exchange) (*conn, error) {
 // connectWaited opens a connection for a waiter that was given a place.
 func (u *Upstream) connectWaited(ex *exchange) (*conn, error) {
 	u.mu.Lock()
+	if u.closed {
+		u.freed(1)
+		u.mu.Unlock()
+		return nil, errDraining()
+	}
 	l := u.pool.leastPending(ex.tried)
 	l.endpoint.pending++
 	u.mu.Unlock()

@@ -68,6 +68,12 @@ func (c *conn) describe() {
 // merely cut, RFC 9112 9.8.
 func (c *conn) closedCleanly() bool { return !c.sock.EOF() }
 
+// dropBuffer gives the reader's buffer back.
+func (c *conn) dropBuffer() {
+	c.link.pool.upstream.opt.Buffers.Put(c.reader.Buf)
+	c.reader.Reset(nil, 0)
+}
+
 // close says goodbye and closes. It may be called more than once.
 func (c *conn) close() {
 	if c.closed.Swap(true) {

@@ -69,6 +69,9 @@ func (r *revocations) check(chains [][]*x509.Certificate, now time.Time) error {
 }
 
 func (r *revocations) checkChain(chain []*x509.Certificate, now time.Time) error {
+	if len(chain) < 2 {
+		return errors.New("a trust anchor itself cannot be checked for revocation")
+	}
 	for i := 0; i+1 < len(chain); i++ {
 		list := r.issuedBy(chain[i+1])
 		if list == nil {

@@ -26,6 +26,11 @@ func (u *Upstream) Do(req *Request, resp *Response) error {
 	if ex.replayable = !req.hasBody() || req.Body.Complete(); ex.replayable && req.hasBody() {
 		mark = req.Body.Mark()
 	}
+	if !ex.replayable {
+		if err := req.Body.Broken(); err != nil {
+			return clientFault(err) // before a connection is spent on it
+		}
+	}
 	fresh := false
 	for {
 		resp.Attempts++

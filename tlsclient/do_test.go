@@ -1,6 +1,7 @@
 package tlsclient_test
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"strings"
@@ -235,6 +236,42 @@ func TestTimeouts(t *testing.T) {
 			f := start(t, c.script, c.change)
 			f.do(f.request("GET")).refused(t, tlsclient.UpstreamTimeout, tlsclient.FaultUpstream)
 		})
+	}
+}
+
+// A record that comes byte by byte is no sign of life: nothing of the head can be
+// read before it is whole.
+func TestDrippedRecordDoesNotProlongTheWait(t *testing.T) {
+	f := start(t, func(c *tlstest.Conn) {
+		if _, err := c.ReadRequest(); err != nil {
+			return
+		}
+		c.TCP.Write([]byte{23, 3, 3, 1, 0}) // the header of a record of 256 bytes
+		for c.Pause(50 * time.Millisecond) {
+			if _, err := c.TCP.Write([]byte{0}); err != nil {
+				return
+			}
+		}
+	}, func(o *tlsclient.Options) { o.HeaderTimeout = 200 * time.Millisecond })
+	begin := time.Now()
+	f.do(f.request("GET")).refused(t, tlsclient.UpstreamTimeout, tlsclient.FaultUpstream)
+	if d := time.Since(begin); d > 2*time.Second {
+		t.Errorf("it took %v", d)
+	}
+}
+
+// A server may speak first, but that is not the answer to anything.
+func TestResponseBeforeTheRequestIsRefused(t *testing.T) {
+	f := startServer(t, tlstest.ServerOptions{Version: tls.VersionTLS12, Script: func(c *tlstest.Conn) {
+		if c.Write(tlstest.Response(200, "unasked")) == nil {
+			tlstest.Static(tlstest.OK)(c)
+		}
+	}})
+	for range 5 {
+		a := f.do(f.request("POST"))
+		if a.err == nil && a.body == "unasked" && f.server.Stats().Requests == 0 {
+			t.Fatal("a response was taken for the answer to a request that was never sent")
+		}
 	}
 }
 

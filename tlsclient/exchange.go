@@ -19,7 +19,7 @@ type exchange struct {
 	answered   bool    // bytes of a response have come in
 	stopped    error   // why the client's side ended it
 	upload     *upload // what is still being sent of the request; nil if it went out at once
-	due        bool    // the response is awaited with a deadline
+	due        bool    // the wait for a head is bounded, or over
 }
 
 func (ex *exchange) start(u *Upstream, req *Request) {
@@ -45,33 +45,37 @@ func (ex *exchange) mayRepeat(c *conn, err error) bool {
 	if ex.stopped != nil || ex.answered || ex.repeated || !ex.replayable {
 		return false
 	}
-	if e := asError(err); e != nil && e.Fault == FaultClient {
+	e := asError(err)
+	if e != nil && e.Fault == FaultClient {
 		return false
 	}
-	if c.sock.Written() > c.writtenBefore && (c.uses < 2 || !ex.request.Idempotent) {
+	died := e != nil && e.Class == UpstreamReset && c.uses > 1
+	if c.sock.Written() > c.writtenBefore && !(died && ex.request.Idempotent) {
 		return false
 	}
 	ex.repeated = true
 	return true
 }
 
-// headBy is until when a response's head that began at first must be whole; the
-// zero time if that is not bounded.
-func (ex *exchange) headBy(first time.Time) time.Time {
-	if d := ex.upstream.opt.HeaderTimeout; d > 0 {
-		return first.Add(d)
-	}
-	return time.Time{}
-}
-
-// tickOn is tick while c is being read. It sets the time for the response once
+// tickOn is tick while c is being read. It bounds the wait for the response once
 // the request has been sent.
 func (ex *exchange) tickOn(c *conn) error {
-	if up := ex.upload; up != nil && !ex.due && !ex.answered && up.finished() {
+	if up := ex.upload; up != nil && !ex.due && up.finished() {
 		ex.due = true
-		c.sock.ReadBy(ex.headBy(time.Now()))
+		c.sock.ReadWithin(ex.upstream.opt.HeaderTimeout)
 	}
 	return ex.tick()
+}
+
+// awaitHead bounds the wait for the next head of a response: from now on, or from
+// the end of the request if that is still being sent.
+func (ex *exchange) awaitHead(c *conn) {
+	ex.due = ex.upload == nil || ex.upload.finished()
+	if ex.due {
+		c.sock.ReadWithin(ex.upstream.opt.HeaderTimeout)
+	} else {
+		c.sock.ReadWithin(0)
+	}
 }
 
 // tick is asked while the exchange waits for something of the upstream's.

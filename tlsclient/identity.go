@@ -15,10 +15,6 @@ import (
 	"time"
 )
 
-// SystemRoots is the CA value that stands for the operating system's trust
-// anchors. Only this word, written out, selects them.
-const SystemRoots = "system"
-
 // maxFile bounds what is read of any file of an identity.
 const maxFile = 8 << 20
 
@@ -27,8 +23,10 @@ type Identity struct {
 	Name string
 	Cert string // PEM: the leaf first, then intermediates
 	Key  string // PEM: PKCS#8, PKCS#1 or SEC 1; not readable by others
-	CA   string // PEM trust anchors, or SystemRoots
+	CA   string // PEM trust anchors
 	CRL  string // PEM or DER revocation lists; empty: no check
+
+	SystemCA bool // the operating system's trust anchors in place of CA
 }
 
 // Load reads and checks the files together and returns them as generation
@@ -131,7 +129,7 @@ func parseCertificates(data []byte) ([]*x509.Certificate, error) {
 }
 
 func readKey(path string) (crypto.Signer, error) {
-	f, err := os.Open(path)
+	f, err := open(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading key: %w", err)
 	}
@@ -200,7 +198,7 @@ func parseKey(data []byte) (crypto.Signer, error) {
 }
 
 func (id Identity) loadRoots(g *Generation) error {
-	if id.CA == SystemRoots {
+	if id.SystemCA {
 		pool, err := x509.SystemCertPool()
 		if err != nil {
 			return fmt.Errorf("loading the system's trust anchors: %w", err)
@@ -224,12 +222,17 @@ func (id Identity) loadRoots(g *Generation) error {
 }
 
 func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }() // it was only read
 	return readAll(f)
+}
+
+// open does not wait for somebody to write into what turns out to be a pipe.
+func open(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 }
 
 func readAll(f *os.File) ([]byte, error) {

@@ -50,6 +50,14 @@ func (r *records) follow(p []byte) {
 	}
 }
 
+// unasked reports whether tls holds content although nothing was asked yet.
+func (r *records) unasked(tls io.Reader) bool {
+	r.dry = true
+	n, _ := tls.Read(r.probe[:]) // without content, what matters will come up again
+	r.dry = false
+	return n > 0
+}
+
 // drained reports whether everything that came from the socket has been read
 // through tls, with nothing left over.
 func (r *records) drained(tls io.Reader) bool {

@@ -89,21 +89,32 @@ func (a *addresses) has(ip netip.Addr) bool {
 	return slices.Contains(a.last, ip)
 }
 
+func (a *addresses) known() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.last) > 0
+}
+
+// firstInterval is how soon a host is looked up again that has no address yet.
+const firstInterval = 2 * time.Second
+
 // follow looks the host up now and then every interval, and calls moved after
 // the answer has changed.
 func (a *addresses) follow(ctx context.Context, interval, timeout time.Duration, moved func()) {
-	tick := time.NewTicker(interval)
-	defer tick.Stop()
 	for {
 		look, cancel := context.WithTimeout(ctx, timeout)
 		if a.refresh(look) {
 			moved()
 		}
 		cancel()
+		pause := interval
+		if !a.known() {
+			pause = min(interval, firstInterval)
+		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-time.After(pause):
 		}
 	}
 }

@@ -61,6 +61,17 @@ func TestAddressesFollowTheResolver(t *testing.T) {
 	})
 }
 
+func TestHostWithoutAnyAddressIsLookedUpSoonAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAddresses("billing.internal", &script{answers: [][]string{nil, {}, {"10.0.0.1"}}})
+		go a.follow(t.Context(), time.Hour, time.Second, func() {})
+		<-time.After(5 * time.Second)
+		if ips, err := a.get(t.Context()); err != nil || len(ips) != 1 {
+			t.Errorf("got %v, %v after 5 s", ips, err)
+		}
+	})
+}
+
 func TestAddressesWaitForTheFirstLookUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAddresses("billing.internal", &script{answers: [][]string{{"10.0.0.1"}}})

@@ -40,10 +40,14 @@ func (r *Response) roundTrip(c *conn, req *Request) error {
 	r.TLSVersion, r.Serial, r.Generation = c.version, c.serial, c.link.pool.generation.Number
 	c.begin(&r.exchange)
 	c.reader.Reset(c.link.pool.upstream.opt.Buffers.Get(), 0)
+	if c.uses == 1 && c.records.unasked(c.tls) {
+		return r.bad(errors.New("it came before the request"))
+	}
 	if err := r.send(req); err != nil {
 		return r.readError(err)
 	}
 	for informational := 0; ; informational++ {
+		r.exchange.awaitHead(c)
 		if err := r.readHead(req); err != nil {
 			return r.readError(err)
 		}
@@ -57,6 +61,10 @@ func (r *Response) roundTrip(c *conn, req *Request) error {
 			r.exchange.stopped = err
 			return err
 		}
+	}
+	r.exchange.due = true
+	if c.sock.Held() {
+		return r.bad(errors.New("it came before the request"))
 	}
 	if err := r.checkUpgrade(req); err != nil {
 		return err
@@ -94,8 +102,6 @@ func (r *Response) readHead(req *Request) error {
 		if !r.exchange.answered {
 			r.exchange.answered = true
 			r.FirstByte = time.Now()
-		} else { // a head that comes in pieces gets no more time with each
-			c.sock.ReadBy(r.exchange.headBy(r.FirstByte))
 		}
 	}
 }
@@ -251,8 +257,7 @@ func (r *Response) finish(reusable bool) {
 		r.exchange.upload = nil
 	}
 	c.end()
-	c.link.pool.upstream.opt.Buffers.Put(c.reader.Buf)
-	c.reader.Reset(nil, 0)
+	c.dropBuffer()
 	r.conn = nil
 	c.link.pool.upstream.release(c, reusable)
 }

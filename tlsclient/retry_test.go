@@ -197,3 +197,21 @@ func TestAbandonedWhileConnecting(t *testing.T) {
 		t.Errorf("%d dials, want 1", dials.Load())
 	}
 }
+
+// A slow upstream is not a dead connection: asking again would only add to its load.
+func TestRequestIsNotRepeatedAfterATimeout(t *testing.T) {
+	f := start(t, func(c *tlstest.Conn) {
+		if _, err := c.ReadRequest(); err != nil || c.Write(tlstest.OK) != nil {
+			return
+		}
+		if _, err := c.ReadRequest(); err == nil {
+			c.WaitClosed()
+		}
+	}, func(o *tlsclient.Options) { o.HeaderTimeout = 100 * time.Millisecond })
+	f.do(f.request("GET")).expect(t, 200, "ok")
+	a := f.do(f.request("DELETE"))
+	a.refused(t, tlsclient.UpstreamTimeout, tlsclient.FaultUpstream)
+	if s := f.server.Stats(); s.Requests != 2 || a.Attempts != 1 {
+		t.Errorf("the server saw %d requests in %d attempts, want 2 in 1", s.Requests, a.Attempts)
+	}
+}

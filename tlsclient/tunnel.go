@@ -19,6 +19,9 @@ func (r *Response) Tunnel() *Tunnel {
 	c := r.conn
 	c.sock.Tick = nil
 	c.sock.ReadBy(time.Time{})
+	if c.reader.Empty() {
+		c.dropBuffer()
+	}
 	return &Tunnel{conn: c}
 }
 
@@ -30,6 +33,9 @@ func (t *Tunnel) Read(b *rawconn.Buffers) (buf []byte, n int, err error) {
 		buf = b.Get()
 		n = copy(buf, c.reader.Buffered())
 		c.reader.Take(n)
+		if c.reader.Empty() {
+			c.dropBuffer()
+		}
 		return buf, n, nil
 	}
 	for {

@@ -18,7 +18,6 @@ func (r *Response) send(req *Request) error {
 	o := &c.link.pool.upstream.opt
 	c.writtenBefore = c.sock.Written()
 	c.sock.WriteWithin(o.BodyIdleTimeout)
-	c.sock.ReadWithin(o.HeaderTimeout)
 	out := o.Buffers.Get()
 	defer o.Buffers.Put(out)
 	head := req.appendHead(out[:0])
@@ -38,7 +37,6 @@ func (r *Response) send(req *Request) error {
 	if _, err := c.tls.Write(first); err != nil {
 		return err
 	}
-	c.sock.ReadWithin(0) // the response is due once the request is out
 	r.exchange.upload = up
 	go up.run()
 	return nil

@@ -148,3 +148,55 @@ func TestUploadIsNotRepeated(t *testing.T) {
 		t.Errorf("the server saw %d requests, want 2", s.Requests)
 	}
 }
+
+// However the answer begins while a body is on its way, its head is awaited no
+// longer than the timeout once the body is out.
+func TestAnswerThatStallsAfterAnUploadTimesOut(t *testing.T) {
+	for name, begin := range map[string]string{
+		"after an interim response": "HTTP/1.1 100 Continue\r\n\r\n",
+		"within the head":           "H",
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := start(t, func(c *tlstest.Conn) {
+				r, err := c.ReadRequest()
+				if err != nil || c.Write(begin) != nil {
+					return
+				}
+				if _, err := c.ReadBody(r); err == nil {
+					c.WaitClosed()
+				}
+			}, func(o *tlsclient.Options) { o.HeaderTimeout = 100 * time.Millisecond })
+			a := f.do(f.post(http1.ByLength, int64(len(payload)), strings.NewReader(payload), false))
+			a.refused(t, tlsclient.UpstreamTimeout, tlsclient.FaultUpstream)
+		})
+	}
+}
+
+func TestSlowUploadDoesNotShortenTheWaitForTheAnswer(t *testing.T) {
+	f := start(t, func(c *tlstest.Conn) {
+		r, err := c.ReadRequest()
+		if err != nil || c.Write("HTTP/1.1 100 Continue\r\n\r\n") != nil {
+			return
+		}
+		if _, err := c.ReadBody(r); err == nil {
+			c.WriteSlowly(50*time.Millisecond, tlstest.OK[:10], tlstest.OK[10:])
+		}
+	}, func(o *tlsclient.Options) { o.HeaderTimeout = 300 * time.Millisecond })
+	r, w := io.Pipe()
+	defer r.Close()
+	go func() {
+		<-time.After(600 * time.Millisecond)
+		io.WriteString(w, "hello")
+	}()
+	f.do(f.post(http1.ByLength, 5, r, false)).expect(t, 200, "ok")
+}
+
+func TestBrokenBodyCostsNoConnection(t *testing.T) {
+	f := start(t, tlstest.Static(tlstest.OK))
+	for range 5 {
+		f.do(f.post(http1.Chunked, 0, strings.NewReader("zz\r\n"), true)).refused(t, tlsclient.BadRequest, tlsclient.FaultClient)
+	}
+	if s := f.server.Stats(); s.Accepted != 0 {
+		t.Errorf("%d connections were opened, want none", s.Accepted)
+	}
+}

@@ -182,12 +182,19 @@ func (u *Upstream) expired(now time.Time) []*conn {
 	return u.pool.expire(now)
 }
 
-// dropMoved closes idle connections to addresses their host no longer has.
+// dropMoved closes connections to addresses their host no longer has: idle ones
+// at once, busy ones after their exchange.
 func (u *Upstream) dropMoved() {
 	u.mu.Lock()
 	var idle []*conn
 	if u.pool != nil {
-		idle = u.pool.take(func(c *conn) bool { return !c.link.endpoint.addresses.has(c.addr.Addr()) })
+		moved := func(c *conn) bool { return !c.link.endpoint.addresses.has(c.addr.Addr()) }
+		idle = u.pool.take(moved)
+		for c := range u.pool.conns {
+			if moved(c) {
+				c.expires = time.Time{}
+			}
+		}
 	}
 	u.mu.Unlock()
 	closeAll(idle)

@@ -155,6 +155,25 @@ func TestRevocation(t *testing.T) {
 	}
 }
 
+// A server's certificate that is itself the trust anchor has no issuer whose list
+// could say that it was revoked.
+func TestRevocationOfAnAnchorCannotBeChecked(t *testing.T) {
+	ca := tlstest.NewCA(t, tlstest.CAOptions{})
+	server := ca.Server(t)
+	f := startServer(t, tlstest.ServerOptions{CA: ca, Identity: server, Script: tlstest.Static(tlstest.OK)})
+	files := ca.Client(t, "client").WriteFiles(t, "", ca)
+	tlstest.WriteFile(t, files.CA, server.CertPEM(), 0o600)
+	files.WriteCRL(t, ca.CRL(t, tlstest.CRLOptions{Serials: []*big.Int{server.Leaf.SerialNumber}}))
+	id := identity(files)
+	id.CRL = files.CRL
+	g, err := id.Load(2, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.upstream.Use(g)
+	f.do(f.request("GET")).refused(t, tlsclient.TLSVerifyFailed, tlsclient.FaultUpstream)
+}
+
 func TestParsePin(t *testing.T) {
 	for _, s := range []string{"", "ip:10.1.2", "ip:"} {
 		if p, err := tlsclient.ParsePin(s); err == nil {

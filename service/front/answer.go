@@ -2,6 +2,7 @@ package front
 
 import (
 	"errors"
+	"fmt"
 	"io"
 
 	"github.com/mtlsproxy/mtlsproxy/tlsclient/http1"
@@ -119,8 +120,10 @@ func (x *Exchange) write(p []byte) error {
 	x.conn.sock.WriteWithin(x.conn.server.Limits.BodyTimeout)
 	n, err := x.conn.sock.Write(p)
 	x.written += int64(n)
-	x.err = err
-	return err
+	if err != nil {
+		x.err = fmt.Errorf("%w: %w", ErrGone, err)
+	}
+	return x.err
 }
 
 // End completes the answer. An answer shorter than announced is aborted instead.

@@ -93,11 +93,20 @@ func (c *conn) serveBuffered(buf []byte, n int) bool {
 	x := c.server.takeExchange()
 	x.begin(c, buf, n)
 	keep := true
-	for keep && !x.reader.Empty() {
+	for keep && !x.rests() {
 		keep = c.serveOne(x)
 	}
 	x.release()
 	return keep
+}
+
+// rests reports whether no request has begun. An empty line alone is none:
+// clients of old send it after a body, RFC 9112 2.2.
+func (x *Exchange) rests() bool {
+	if string(x.reader.Buffered()) == "\r\n" {
+		x.reader.Take(2)
+	}
+	return x.reader.Empty()
 }
 
 // serveOne reads one head and has its exchange handled.
@@ -189,8 +198,8 @@ func (x *Exchange) readHead() ([]byte, error) {
 	}
 }
 
-// skipEmptyLine takes one empty line before a request line: clients of old send
-// it after a body, RFC 9112 2.2. It reports whether the question is settled.
+// skipEmptyLine takes one empty line before a request line, and reports whether
+// the question is settled.
 func (x *Exchange) skipEmptyLine() bool {
 	b := x.reader.Buffered()
 	switch {

@@ -65,11 +65,16 @@ func (x *Exchange) reset() {
 
 func (x *Exchange) release() {
 	s := x.conn.server
-	s.Buffers.Put(x.reader.Buf)
+	x.dropBuffer()
 	s.Buffers.Put(x.out)
-	x.reader.Reset(nil, 0)
 	x.reader.Src, x.out, x.conn = nil, nil, nil
 	s.exchanges.Put(x)
+}
+
+// dropBuffer gives the reader's buffer back.
+func (x *Exchange) dropBuffer() {
+	x.conn.server.Buffers.Put(x.reader.Buf)
+	x.reader.Reset(nil, 0)
 }
 
 // Listener returns the name of the listener the request came by.
@@ -137,8 +142,8 @@ func (x *Exchange) finish() bool {
 	case !x.closing && x.Body.Done():
 		return true
 	}
-	// A client that closes by itself and has been read to the end needs no care.
-	if !(x.Request.Close && x.Broken == nil && x.Body.Done() && x.reader.Empty()) {
+	// A client that closes by itself and has sent nothing more needs no care.
+	if !x.Request.Close || x.Broken != nil || !x.Body.Done() || !x.reader.Empty() || !c.sock.Quiet() {
 		c.linger(x.out[:cap(x.out)])
 	}
 	return false

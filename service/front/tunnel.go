@@ -8,15 +8,26 @@ import (
 
 // Tunnel is a client connection that has left HTTP behind. One goroutine may
 // read and one may write.
-type Tunnel struct{ x *Exchange }
+//
+// Cut may be called at any time, even after the exchange has ended: a Tunnel
+// holds the socket itself, not by way of an Exchange that serves others by then.
+type Tunnel struct {
+	x    *Exchange
+	sock *rawconn.Conn
+}
 
 // Tunnel writes what was gathered and turns the connection into a tunnel, which
 // ends with the handler.
 func (x *Exchange) Tunnel() (Tunnel, error) {
 	err := x.Flush()
 	x.stage = tunnelled
+	x.conn.server.Buffers.Put(x.out)
+	x.out = nil
+	if x.reader.Empty() {
+		x.dropBuffer()
+	}
 	x.conn.sock.ReadBy(time.Time{})
-	return Tunnel{x}, err
+	return Tunnel{x, x.conn.sock}, err
 }
 
 // Read waits for bytes without holding a buffer, then takes one from b, which
@@ -26,21 +37,24 @@ func (t Tunnel) Read(b *rawconn.Buffers) (buf []byte, n int, err error) {
 		buf = b.Get()
 		n = copy(buf, r.Buffered())
 		r.Take(n)
+		if r.Empty() {
+			t.x.dropBuffer()
+		}
 		return buf, n, nil
 	}
-	return t.x.conn.sock.ReadLease(b)
+	return t.sock.ReadLease(b)
 }
 
 // Write sends p before deadline.
 func (t Tunnel) Write(p []byte, deadline time.Time) error {
-	t.x.conn.sock.WriteBy(deadline)
-	n, err := t.x.conn.sock.Write(p)
+	t.sock.WriteBy(deadline)
+	n, err := t.sock.Write(p)
 	t.x.written += int64(n)
 	return err
 }
 
 // CloseWrite tells the client that nothing more will come.
-func (t Tunnel) CloseWrite() error { return t.x.conn.sock.CloseWrite() }
+func (t Tunnel) CloseWrite() error { return t.sock.CloseWrite() }
 
 // Cut ends the tunnel at once, from any goroutine.
-func (t Tunnel) Cut() { _ = t.x.conn.sock.Close() }
+func (t Tunnel) Cut() { _ = t.sock.Close() }

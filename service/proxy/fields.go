@@ -115,46 +115,25 @@ func (e *exchange) responseFields(r *Route) []http1.Field {
 }
 
 // applySets drops the fields that are to be removed or set, and adds the latter.
-// A field whose name differs by underscores only goes too: many programs take it
-// for the same.
-func applySets(fields, set []http1.Field, remove []string) []http1.Field {
+// A field whose name only has something else for a hyphen goes too: many programs
+// take it for the same.
+func applySets(fields []http1.Field, set []Setting, remove []string) []http1.Field {
 	if len(set) == 0 && len(remove) == 0 {
 		return fields
 	}
 	for i := range fields {
 		f := &fields[i]
 		for _, name := range remove {
-			f.Drop = f.Drop || sameField(f.Name, name)
+			f.Drop = f.Drop || http1.Alike(f.Name, name)
 		}
 		for j := range set {
-			f.Drop = f.Drop || sameField(f.Name, set[j].Name)
+			f.Drop = f.Drop || http1.Alike(f.Name, set[j].lower)
 		}
 	}
-	return append(fields, set...)
-}
-
-// sameField compares names without regard to ASCII case, and takes underscores
-// for hyphens.
-func sameField[T []byte | string](a []byte, b T) bool {
-	if len(a) != len(b) {
-		return false
+	for i := range set {
+		fields = append(fields, set[i].Field)
 	}
-	for i := range a {
-		if foldName(a[i]) != foldName(b[i]) {
-			return false
-		}
-	}
-	return true
-}
-
-func foldName(c byte) byte {
-	switch {
-	case c >= 'A' && c <= 'Z':
-		return c + 'a' - 'A'
-	case c == '_':
-		return '-'
-	}
-	return c
+	return fields
 }
 
 // looped reports whether the request has been here before.

@@ -14,9 +14,9 @@ func plain(path []byte) bool {
 	return bytes.IndexByte(path, '%') < 0 && !bytes.Contains(path, []byte("//")) && !bytes.Contains(path, []byte("/."))
 }
 
-// canonical appends what the most eager of upstreams would make of a path: all
-// percent-encoding decoded, backslashes taken for slashes, empty and dot segments
-// resolved (RFC 3986 5.2.4). It is compared, never sent.
+// canonical appends what an eager upstream would make of a path: percent-encoding
+// decoded once, backslashes taken for slashes, empty and dot segments resolved (RFC
+// 3986 5.2.4) even if parameters follow the dots. It is compared, never sent.
 func canonical(dst, path []byte) ([]byte, error) {
 	start := len(dst)
 	decoded := make([]byte, 0, len(path))
@@ -39,7 +39,11 @@ func canonical(dst, path []byte) ([]byte, error) {
 		}
 		segment := decoded[:end]
 		decoded = decoded[end:]
-		switch string(segment) {
+		name, _, _ := bytes.Cut(segment, []byte(";"))
+		if len(name) == 0 {
+			name = segment
+		}
+		switch string(name) {
 		case "..":
 			i := bytes.LastIndexByte(dst[start:], '/')
 			if i < 0 {
@@ -51,7 +55,7 @@ func canonical(dst, path []byte) ([]byte, error) {
 			dst = append(append(dst, '/'), segment...)
 		}
 	}
-	if len(dst) == start || path[len(path)-1] == '/' {
+	if len(dst) == start || len(path) > 0 && path[len(path)-1] == '/' {
 		dst = append(dst, '/')
 	}
 	return dst, nil

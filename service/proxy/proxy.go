@@ -148,6 +148,9 @@ func (e *exchange) route() (*Route, *failure) {
 	if r == nil {
 		return nil, noRouteFor()
 	}
+	if err := r.confine(req.Path); err != nil {
+		return nil, &failure{400, tlsclient.BadRequest, tlsclient.FaultClient, err.Error(), err}
+	}
 	return r, nil
 }
 
@@ -215,7 +218,7 @@ func (e *exchange) copyBody() error {
 		p, err := resp.Ready()
 		if p == nil && err == nil {
 			if err := x.Flush(); err != nil {
-				return clientGone(err)
+				return err
 			}
 			p, err = resp.Next()
 		}
@@ -226,13 +229,9 @@ func (e *exchange) copyBody() error {
 			return err
 		}
 		if err := x.Write(p); err != nil {
-			return clientGone(err)
+			return err
 		}
 	}
-}
-
-func clientGone(err error) error {
-	return &tlsclient.Error{Class: tlsclient.ClientGone, Fault: tlsclient.FaultClient, Err: err}
 }
 
 // failWith answers an error if there is anybody to answer.

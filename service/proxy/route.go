@@ -24,16 +24,27 @@ type Route struct {
 	StripPrefix bool   // take Path off
 	Replace     string // or put this in its place; empty: leave it
 
-	RequestSet     []http1.Field
-	RequestRemove  []string // lower case
-	ResponseSet    []http1.Field
-	ResponseRemove []string // lower case
+	RequestSet     []Setting
+	RequestRemove  []string // as http1.Fold makes them
+	ResponseSet    []Setting
+	ResponseRemove []string // as http1.Fold makes them
 
 	Forwarded bool // tell the upstream of the client in Forwarded and X-Forwarded-*
 	AcceptID  bool // take the client's X-Request-Id for the exchange's
 	WebSocket bool // pass upgrades to websocket
 
 	TunnelIdle time.Duration // the longest silence in a tunnel; 0: no bound
+}
+
+// Setting is a field that a route sets in place of whatever there is by its name.
+type Setting struct {
+	http1.Field
+	lower string // as http1.Fold makes it
+}
+
+// Set makes a Setting.
+func Set(name, value string) Setting {
+	return Setting{http1.Field{Name: []byte(name), Value: []byte(value)}, http1.Fold(name)}
 }
 
 // Table finds routes. It is immutable.
@@ -169,12 +180,29 @@ func hasPrefix(path []byte, prefix string) bool {
 	return len(path) == len(prefix) || prefix[len(prefix)-1] == '/' || path[len(prefix)] == '/'
 }
 
+// rest is what of a path follows the route's prefix.
+func (r *Route) rest(path []byte) []byte { return path[len(strings.TrimSuffix(r.Path, "/")):] }
+
+// confine refuses a path that would climb out of what the route puts in the place
+// of its prefix.
+func (r *Route) confine(path []byte) error {
+	if !r.StripPrefix && r.Replace == "" || path[0] != '/' {
+		return nil
+	}
+	rest, _, _ := bytes.Cut(r.rest(path), []byte("?"))
+	if plain(rest) {
+		return nil
+	}
+	_, err := canonical(nil, rest)
+	return err
+}
+
 // target is the path and query to send upstream.
 func (r *Route) target(dst, path []byte) []byte {
 	if !r.StripPrefix && r.Replace == "" || len(path) == 0 || path[0] != '/' {
 		return path
 	}
-	rest := path[len(strings.TrimSuffix(r.Path, "/")):]
+	rest := r.rest(path)
 	prefix := strings.TrimSuffix(r.Replace, "/")
 	if prefix == "" && (len(rest) == 0 || rest[0] != '/') {
 		prefix = "/"

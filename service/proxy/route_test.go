@@ -79,18 +79,36 @@ func TestLookupDoesNotAllocate(t *testing.T) {
 	}
 }
 
-func TestSameField(t *testing.T) {
+// Field names that a program may take for each other are the same to a route.
+func TestSetReplacesLookAlikes(t *testing.T) {
 	t.Parallel()
-	f := func(a, b string, want bool) {
-		t.Helper()
-		if sameField([]byte(a), b) != want || sameField([]byte(b), []byte(a)) != want {
-			t.Errorf("%q and %q: want %v", a, b, want)
+	for name, replaced := range map[string]bool{
+		"x_TEAM": true, "X.Team": true, "x-team": true, "X-Tean": false, "X-Teams": false, "XTeam": false,
+	} {
+		fields := applySets([]http1.Field{{Name: []byte(name)}}, []Setting{Set("X-Team", "us")}, nil)
+		if len(fields) != 2 || fields[0].Drop != replaced || string(fields[1].Value) != "us" {
+			t.Errorf("%s: dropped %v, want %v", name, fields[0].Drop, replaced)
+		}
+		if fields := applySets([]http1.Field{{Name: []byte(name)}}, nil, []string{http1.Fold("X_Team")}); fields[0].Drop != replaced {
+			t.Errorf("removing: %s dropped %v, want %v", name, fields[0].Drop, replaced)
 		}
 	}
-	f("X-Team", "x_TEAM", true)
-	f("X-Team", "X-Tean", false)
-	f("X-Team", "X-Teams", false)
-	f("X.Team", "X-Team", false)
+}
+
+func TestRewrittenPathStaysBehindItsPrefix(t *testing.T) {
+	t.Parallel()
+	r := &Route{Path: "/api", Replace: "/public"}
+	for path, confined := range map[string]bool{
+		"/api": true, "/api/x": true, "/api/./x/../y": true, "/api/x?/../../": true, "/api/.well-known/x": true,
+		"/api/../api/secret": false, "/api/%2e%2e/api/secret": false, "/api/x/../../api/y": false, "/api/..;/api/x": false,
+	} {
+		if err := r.confine([]byte(path)); (err == nil) != confined {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	if err := (&Route{Path: "/api"}).confine([]byte("/api/../api/x")); err != nil {
+		t.Errorf("a path that is passed as it is: %v", err)
+	}
 }
 
 func TestKeepOutgrowsItsStorage(t *testing.T) {
@@ -132,8 +150,8 @@ func TestTarget(t *testing.T) {
 // A field's storage must never be shared between two exchanges of a connection: applySets appends.
 func TestSetsAreNotWrittenTo(t *testing.T) {
 	t.Parallel()
-	set := make([]http1.Field, 1, 4)
-	set[0] = http1.Field{Name: []byte("X-A"), Value: []byte("1")}
+	set := make([]Setting, 1, 4)
+	set[0] = Set("X-A", "1")
 	got := applySets([]http1.Field{{Name: []byte("x_a")}, {Name: []byte("X-B")}}, set, []string{"x-b"})
 	if len(got) != 3 || !got[0].Drop || !got[1].Drop || got[2].Drop || len(set) != 1 {
 		t.Errorf("got %+v", got)

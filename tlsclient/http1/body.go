@@ -128,12 +128,27 @@ func (b *Body) Complete() bool {
 	case b.framing == ByClose:
 		return false
 	}
+	return errors.Is(b.look(), io.EOF)
+}
+
+// Broken returns what is wrong with the framing of what is buffered of the body,
+// or nil. It consumes nothing.
+func (b *Body) Broken() error {
+	if err := b.look(); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	return nil
+}
+
+// look steps through what is buffered and goes back: io.EOF is the end of the
+// body, nil that more must be read.
+func (b *Body) look() error {
 	mark := b.Mark()
 	for {
 		p, err := b.Step()
 		if p == nil {
 			b.Rewind(mark)
-			return errors.Is(err, io.EOF)
+			return err
 		}
 	}
 }

@@ -144,11 +144,11 @@ var notInTrailers = []string{
 }
 
 func allowedInTrailer(f *Field) bool {
-	if f.ID != Other || len(f.Name) > 3 && alike(f.Name[:3], "if-") {
+	if f.ID != Other || len(f.Name) > 3 && Alike(f.Name[:3], "if-") {
 		return false
 	}
 	for _, name := range notInTrailers {
-		if alike(f.Name, name) {
+		if Alike(f.Name, name) {
 			return false
 		}
 	}

@@ -1,6 +1,9 @@
 package http1
 
-import "bytes"
+import (
+	"bytes"
+	"strings"
+)
 
 // Name identifies the fields that mean something to a proxy.
 type Name uint8
@@ -108,13 +111,29 @@ func identifyLong(b []byte) Name {
 }
 
 func match(b []byte, lower string, id Name) Name {
-	if alike(b, lower) {
+	if Alike(b, lower) {
 		return id
 	}
 	return Other
 }
 
-func alike(b []byte, lower string) bool {
+// Fold is the form of a name that Alike compares with: lower case, and a hyphen for
+// whatever is neither letter nor digit.
+func Fold(name string) string {
+	return strings.Map(func(c rune) rune {
+		switch {
+		case c >= 'A' && c <= 'Z':
+			return c + 'a' - 'A'
+		case c > 0x7f || class[c]&isAlnum == 0:
+			return '-'
+		}
+		return c
+	}, name)
+}
+
+// Alike reports whether a reader could take b for the name that was folded to
+// lower.
+func Alike(b []byte, lower string) bool {
 	if len(b) != len(lower) {
 		return false
 	}

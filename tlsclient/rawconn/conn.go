@@ -123,7 +123,6 @@ func (c *Conn) WaitReadable() error {
 
 func (c *Conn) read() (int, error) {
 	c.in.n, c.in.err, c.in.ready = 0, nil, false
-	c.in.clock.restart()
 	for {
 		err := c.raw.Read(c.readFn)
 		switch {
@@ -220,6 +219,9 @@ func (c *Conn) writeHeld(fd uintptr) (waits, done bool) {
 		c.out.total += int64(n)
 		if n == len(c.out.held) {
 			c.out.held = c.out.held[:0]
+			if cap(c.out.held) > heldCap {
+				c.out.held = nil
+			}
 			break
 		}
 		c.out.held = c.out.held[:copy(c.out.held, c.out.held[n:])]
@@ -242,9 +244,6 @@ func (c *Conn) flushHeld() error {
 // ErrStale, before a byte was written.
 func (c *Conn) Hold(reused bool) {
 	c.out.holding, c.out.reused = true, reused
-	if cap(c.out.held) > heldCap {
-		c.out.held = nil
-	}
 	c.out.held = c.out.held[:0]
 }
 

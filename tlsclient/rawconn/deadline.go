@@ -62,8 +62,9 @@ func (d *deadline) passed() bool {
 // costs no system call and no timer until a Read waits.
 func (c *Conn) ReadBy(t time.Time) { c.in.clock.by(t) }
 
-// ReadWithin sets how long each later Read may wait; 0 means for ever. It is
-// cheaper than ReadBy: the clock is read only if a Read waits.
+// ReadWithin sets how long later Reads may wait in all, counted from when the
+// first of them does; 0 means for ever. It is cheaper than ReadBy: the clock is
+// read only if a Read waits.
 func (c *Conn) ReadWithin(d time.Duration) { c.in.clock.in(d) }
 
 // WriteBy sets until when later Writes may wait; the zero time means for ever.

@@ -42,6 +42,9 @@ func (c *Conn) Quiet() bool {
 // EOF reports whether a Read has seen the end of the stream.
 func (c *Conn) EOF() bool { return c.in.eof }
 
+// Held reports whether bytes still wait for a Read to send them.
+func (c *Conn) Held() bool { return len(c.out.held) > 0 }
+
 // Written returns how many bytes the socket has taken so far.
 func (c *Conn) Written() int64 { return c.out.total }
 
