@@ -72,7 +72,7 @@ func TestTrailersEndWhereARouteEditsFields(t *testing.T) {
 	upstream := p.upstream(t, tlstest.Static("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Tenant: evil\r\n\r\n"))
 	c := p.daemon(t, upstream, `route.default.request_headers.set={X-Tenant="us"}`, `route.default.response_headers.remove=["X-Tenant"]`).dial()
 	c.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-Tenant: evil\r\n\r\n")
-	if a := c.final(http.MethodPost); a.status != 200 || string(a.body) != "ok" {
+	if a := c.final(http.MethodPost); a.status != 200 || a.body != "ok" {
 		t.Fatalf("got %d %q", a.status, a.body)
 	}
 	if received := upstream.Received(); bytes.Contains(received, []byte("evil")) || !bytes.Contains(received, []byte("X-Tenant: us\r\n")) {

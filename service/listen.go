@@ -41,7 +41,7 @@ func openUnix(path string, mode fs.FileMode) (net.Listener, error) {
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // empty, unless something failed before
 	private := filepath.Join(dir, "s")
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: private, Net: "unix"})
+	l, err := listenIn(dir)
 	if err != nil {
 		return nil, fmt.Errorf("making socket %q: %w", path, err)
 	}
@@ -52,6 +52,17 @@ func openUnix(path string, mode fs.FileMode) (net.Listener, error) {
 		return nil, fmt.Errorf("making socket %q: %w", path, err)
 	}
 	return &unixListener{UnixListener: l, path: path, made: info}, nil
+}
+
+// listenIn makes the socket "s" in dir. It names dir by a descriptor, since the
+// address of a socket holds only 107 bytes.
+func listenIn(dir string) (*net.UnixListener, error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = d.Close() }() // it was only a name
+	return net.ListenUnix("unix", &net.UnixAddr{Name: fmt.Sprintf("/proc/self/fd/%d/s", d.Fd()), Net: "unix"})
 }
 
 func place(private, path string, mode fs.FileMode) (fs.FileInfo, error) {

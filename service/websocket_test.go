@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -174,5 +175,29 @@ func TestUpgradeThatTheRouteDoesNotAllowIsIgnored(t *testing.T) {
 	}
 	if received := string(upstream.Received()); strings.Contains(received, "\r\nUpgrade:") {
 		t.Errorf("the upstream received %q", received)
+	}
+}
+
+// The timer that ends silent tunnels may fire while one ends by itself. It must
+// not reach what serves another exchange by then.
+func TestTunnelsThatEndAsTheirTimeRunsOut(t *testing.T) {
+	leak.Check(t)
+	p := newPKI(t)
+	upstream := p.upstream(t, tunnelScript(func(c *tlstest.Conn) { c.WaitClosed() }))
+	d := p.daemon(t, upstream, `upstream.default.timeout.tunnel="20ms"`)
+	var clients sync.WaitGroup
+	for i := range 16 {
+		clients.Go(func() {
+			for j := range 10 {
+				c := d.dial()
+				c.upgrade()
+				<-time.After(19*time.Millisecond + time.Duration((i*10+j)%20)*100*time.Microsecond)
+				c.conn.Close()
+			}
+		})
+	}
+	clients.Wait()
+	if a := d.dial().get("/after", strings.TrimSuffix(upgradeFields, "\r\n")); a.status != http.StatusSwitchingProtocols {
+		t.Errorf("the daemon does not serve any more: %+v", a)
 	}
 }

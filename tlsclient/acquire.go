@@ -51,7 +51,7 @@ func (u *Upstream) reserve(ex *exchange, fresh bool) (grant, error) {
 	if err := p.generation.valid(ex.now); err != nil {
 		return grant{}, err
 	}
-	l := p.leastPending(ex.tried)
+	l := p.leastPending(ex)
 	if !fresh {
 		if c := u.popUsable(l, ex.now); c != nil {
 			return grant{conn: c}, nil
@@ -72,21 +72,36 @@ func (u *Upstream) reserve(ex *exchange, fresh bool) (grant, error) {
 	return grant{waiter: w}, nil
 }
 
+// shunTime is how long an endpoint that could not be reached is tried only after
+// all others.
+const shunTime = 5 * time.Second
+
 // leastPending returns the link whose endpoint has the fewest exchanges, in turn
-// among equals, and prefers endpoints that were not tried.
-func (p *pool) leastPending(tried []*endpoint) *link {
+// among equals. Endpoints that could not be reached a moment ago come last, those
+// that this exchange has tried after them.
+func (p *pool) leastPending(ex *exchange) *link {
 	if len(p.links) == 1 {
 		return p.links[0]
 	}
 	u := p.upstream
-	u.turn++
-	var best *link
-	bestTried := false
-	for i := range p.links {
+	if len(ex.tried) == 0 {
+		u.turn++
+	}
+	rank := func(l *link) int {
+		switch {
+		case slices.Contains(ex.tried, l.endpoint):
+			return 2
+		case ex.now.Before(l.endpoint.shunned):
+			return 1
+		}
+		return 0
+	}
+	best := p.links[u.turn%len(p.links)]
+	bestRank := rank(best)
+	for i := 1; i < len(p.links); i++ {
 		l := p.links[(u.turn+i)%len(p.links)]
-		t := slices.Contains(tried, l.endpoint)
-		if best == nil || bestTried && !t || bestTried == t && l.endpoint.pending < best.endpoint.pending {
-			best, bestTried = l, t
+		if r := rank(l); r < bestRank || r == bestRank && l.endpoint.pending < best.endpoint.pending {
+			best, bestRank = l, r
 		}
 	}
 	return best
@@ -146,7 +161,7 @@ func (u *Upstream) connectWaited(ex *exchange) (*conn, error) {
 		u.mu.Unlock()
 		return nil, errDraining()
 	}
-	l := u.pool.leastPending(ex.tried)
+	l := u.pool.leastPending(ex)
 	l.endpoint.pending++
 	u.mu.Unlock()
 	return u.connect(l, ex)
@@ -183,6 +198,7 @@ func (u *Upstream) connect(l *link, ex *exchange) (*conn, error) {
 		l.endpoint.pending--
 		u.freed(1)
 		ex.tried = append(ex.tried, l.endpoint)
+		l.endpoint.shunned = time.Now().Add(shunTime)
 		return nil, err
 	}
 	l.pool.conns[c] = struct{}{}

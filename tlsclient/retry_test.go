@@ -157,6 +157,27 @@ func TestAnotherEndpointIsTriedWhenOneCannotBeReached(t *testing.T) {
 	}
 }
 
+func TestEndpointThatCannotBeReachedIsShunnedForAWhile(t *testing.T) {
+	var refused atomic.Int32
+	dead := netip.MustParseAddrPort("127.0.0.1:1")
+	f := start(t, tlstest.Static(tlstest.OK), func(o *tlsclient.Options) {
+		o.Endpoints = append(options(dead.String()).Endpoints, o.Endpoints...)
+		o.Dial = func(ctx context.Context, a netip.AddrPort) (net.Conn, error) {
+			if a == dead {
+				refused.Add(1)
+				return nil, errors.New("refused")
+			}
+			return new(net.Dialer).DialContext(ctx, "tcp", a.String())
+		}
+	})
+	for range 10 {
+		f.do(f.request("POST")).expect(t, 200, "ok")
+	}
+	if n := refused.Load(); n != 1 {
+		t.Errorf("it was tried %d times, want once", n)
+	}
+}
+
 func TestUnreachableUpstream(t *testing.T) {
 	refuse := func(context.Context, netip.AddrPort) (net.Conn, error) { return nil, errors.New("refused") }
 	f := start(t, nil, func(o *tlsclient.Options) { o.Dial = refuse })

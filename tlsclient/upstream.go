@@ -74,8 +74,9 @@ type endpoint struct {
 	Address
 	name      string // host:port
 	addresses *addresses
-	pending   int // exchanges that use or want a connection to it
-	next      int // which of its addresses is dialled first
+	pending   int       // exchanges that use or want a connection to it
+	shunned   time.Time // until when it is tried only after all others
+	next      int       // which of its addresses is dialled first
 }
 
 // NewUpstream starts an upstream: it looks up names and tends its connections in

@@ -55,7 +55,9 @@ func (c *checkCmd) Run(w world) error {
 	if err != nil {
 		return err
 	}
-	say(w.stdout, align(conf.TOML()))
+	if _, err := io.WriteString(w.stdout, align(conf.TOML())); err != nil {
+		return fmt.Errorf("printing: %w", err)
+	}
 	return nil
 }
 

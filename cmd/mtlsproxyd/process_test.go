@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -183,6 +184,60 @@ func TestSIGTERMLetsARequestFinish(t *testing.T) {
 	}
 	if code := d.wait(t); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
+	}
+}
+
+func TestSIGHUPChangesNothing(t *testing.T) {
+	leak.Check(t)
+	dir, flags, release := blocking(t)
+	d := start(t, dir, flags...)
+	body := begin(t, d)
+	d.signal(t, syscall.SIGHUP)
+	d.said(t, "SIGHUP changes nothing")
+	release()
+	if rest, err := io.ReadAll(body); err != nil || string(rest) != "ended\n" {
+		t.Errorf("the rest of the answer is %q, %v", rest, err)
+	}
+}
+
+// The daemon logs each upstream that cannot be reached; nobody need read it.
+func TestDaemonOutlivesTheReaderOfItsLog(t *testing.T) {
+	leak.Check(t)
+	dir := identity(t)
+	path := filepath.Join(dir, "http.sock")
+	cmd := command(t, dir, "--listen", path, "--upstream", "https://127.0.0.1:1", "--cert", "client.crt", "--key", "client.key", "--ca", "ca.crt")
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stderr = writer
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	writer.Close()
+	if _, err := bufio.NewReader(reader).ReadString('\n'); err != nil { // it is running
+		t.Fatal(err)
+	}
+	reader.Close()
+	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", path)
+	}}}
+	defer client.CloseIdleConnections()
+	for range 3 {
+		resp, err := client.Get("http://localhost/")
+		if err != nil {
+			t.Fatalf("it does not answer any more: %v", err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusBadGateway {
+			t.Errorf("got %d, want %d", resp.StatusCode, http.StatusBadGateway)
+		}
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Error(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("it ended with %v", err)
 	}
 }
 

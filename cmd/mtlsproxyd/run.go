@@ -22,7 +22,8 @@ type runCmd struct {
 // Help is the second half of --help.
 func (runCmd) Help() string {
 	return `SIGTERM and Ctrl-C drain: no new requests, while those under way may finish within
-drain.timeout; a second signal cuts them off.
+drain.timeout; a second signal cuts them off. SIGHUP changes nothing: a new
+configuration and new certificates need a restart.
 
 Exit codes: 0 ended by a signal, 64 wrong usage, 69 an address cannot be listened
 on, 70 internal error, 77 not permitted, 78 wrong configuration. All that is wrong
@@ -34,6 +35,8 @@ func (c *runCmd) Run(w world) (err error) {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(signals)
+	// Whoever reads the log may go away; that must not end the daemon.
+	signal.Ignore(syscall.SIGPIPE)
 
 	conf, err := c.load(w)
 	if err != nil {
@@ -47,6 +50,7 @@ func (c *runCmd) Run(w world) (err error) {
 		return fmt.Errorf("--log-level: %w", err)
 	}
 	log := slog.New(slog.NewTextHandler(w.stderr, &slog.HandlerOptions{Level: level}))
+	defer outliveHangup(log)()
 	s, err := service.Build(conf, log)
 	if err != nil {
 		return err
@@ -64,6 +68,25 @@ func (c *runCmd) Run(w world) (err error) {
 		defer func() { err = errors.Join(err, stop()) }()
 	}
 	return s.Run(signals)
+}
+
+// outliveHangup keeps SIGHUP, which asks many daemons to reload, from ending this
+// one. The returned function undoes it.
+func outliveHangup(log *slog.Logger) (undo func()) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range hangups {
+			log.Warn("SIGHUP changes nothing: this version cannot reload; restart it instead")
+		}
+	}()
+	return func() {
+		signal.Stop(hangups)
+		close(hangups)
+		<-done
+	}
 }
 
 func profile(path string) (stop func() error, err error) {

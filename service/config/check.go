@@ -80,8 +80,8 @@ func (w *world) checkListeners() {
 	}
 }
 
-// checkListenerNames cannot know the names of sockets that systemd passes. A
-// configuration without listeners leaves them all to systemd.
+// checkListenerNames cannot know the names of listeners that come from elsewhere,
+// as all do if the configuration has none.
 func (w *world) checkListenerNames(r bound[Route]) {
 	if len(w.listeners) == 0 {
 		return

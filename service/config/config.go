@@ -8,7 +8,7 @@ import (
 // Config is one checked configuration. It is immutable: callers share it and
 // must not modify it or anything reachable from it.
 type Config struct {
-	Listeners  []Listener // sorted by name; may be empty, as systemd may pass the sockets
+	Listeners  []Listener // sorted by name; may be empty: a listener can come from elsewhere
 	Identities []Identity // sorted by name
 	Upstreams  []Upstream // sorted by name
 	Routes     []Route    // in the order in which they first appear in the files
@@ -18,8 +18,7 @@ type Config struct {
 	settings []Setting
 }
 
-// Listener is a socket on which local applications speak plain HTTP. It is used
-// when systemd passes no sockets.
+// Listener is a socket on which local applications speak plain HTTP.
 type Listener struct {
 	Name        string
 	Addresses   []Address   // at least one
@@ -73,7 +72,7 @@ type Timeouts struct {
 	Handshake      time.Duration // TLS handshake, default 3s; never 0
 	ResponseHeader time.Duration // from the request's last byte to the response head, default 30s
 	Idle           time.Duration // longest silence while a body moves, default 30s
-	Total          time.Duration // the whole exchange, default 0
+	Total          time.Duration // the whole exchange, as long as it waits for the upstream, default 0
 	Tunnel         time.Duration // longest silence in an upgraded connection, default 1h
 }
 
@@ -104,7 +103,7 @@ const CallerAny = "any"
 
 // Values of Route.HostHeader that are not a literal host.
 const (
-	HostHeaderUpstream = "upstream" // the upstream's server_name, or else the endpoint's host
+	HostHeaderUpstream = "upstream" // the upstream's server_name, or else its first endpoint's host
 	HostHeaderClient   = "client"   // the host the client asked for
 )
 
@@ -126,7 +125,7 @@ type Header struct{ Name, Value string }
 // Limits bound what one client connection may cost.
 type Limits struct {
 	HeaderBytes         int64         // request line and header together, default 64KiB
-	HeaderFields        int           // header fields of a request, default 100
+	HeaderFields        int           // header fields of a request and of a response, default 100
 	TargetBytes         int64         // request target, at most HeaderBytes, default 16KiB
 	HeaderTimeout       time.Duration // from the first byte of a request to the end of its header, default 10s
 	IdleTimeout         time.Duration // longest silence between two requests, default 75s

@@ -93,7 +93,7 @@ func proxyOwns(name string) bool {
 	}
 	switch name {
 	case "host", "content-length", "transfer-encoding", "connection", "via", "upgrade", "te", "trailer",
-		"keep-alive", "proxy-connection", "forwarded", "x-request-id", "mtlsproxy-error":
+		"keep-alive", "proxy-connection", "proxy-authorization", "proxy", "expect", "forwarded", "x-request-id", "mtlsproxy-error":
 		return true
 	}
 	return false
