@@ -141,3 +141,26 @@ func TestAllListenersOrNone(t *testing.T) {
 		t.Errorf("the unix socket is still there: %v", err)
 	}
 }
+
+func TestUnixPathMayBeAsLongAsTheKernelAllows(t *testing.T) {
+	leak.Check(t)
+	top, err := os.MkdirTemp("", "") // shorter than t.TempDir
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(top)
+	const most, name = 107, "/s.sock"
+	dir := top + "/" + strings.Repeat("d", most-len(top)-len("/")-len(name))
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	path := dir + name
+	if _, err := newPKI(t).listen(t, nil, path); err != nil {
+		t.Fatal(err)
+	}
+	c, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+}

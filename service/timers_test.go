@@ -191,3 +191,18 @@ func TestSlowUpstreamIsAnsweredFor(t *testing.T) {
 	f("body", "upstream.default.timeout.idle=200ms", silentBody, 200, true)
 	f("total in body", "upstream.default.timeout.total=200ms", silentBody, 200, true)
 }
+
+// Clients of old send an empty line behind a body. No request has begun with it.
+func TestEmptyLineBehindABodyIsNoRequest(t *testing.T) {
+	leak.Check(t)
+	p := newPKI(t)
+	c := p.daemon(t, p.upstream(t, tlstest.Static(tlstest.OK)), `limits.header_timeout="50ms"`).dial()
+	c.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi\r\n")
+	if a := c.final(http.MethodPost); a.status != 200 {
+		t.Fatalf("got %d %q", a.status, a.body)
+	}
+	pause(200 * time.Millisecond) // longer than a head may take
+	if a := c.get("/"); a.status != 200 {
+		t.Errorf("then got %d %q", a.status, a.body)
+	}
+}

@@ -1,7 +1,11 @@
 package tlsclient_test
 
 import (
+	"context"
+	"net"
+	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -147,4 +151,56 @@ func TestLeastPendingEndpointIsChosen(t *testing.T) {
 	other.Wait(t, "the other half", func(s tlstest.Stats) bool { return s.Requests == 3 })
 	close(open)
 	wait()
+}
+
+func TestIdleTimeoutHoldsBetweenTwoLooksAtThePool(t *testing.T) {
+	f := start(t, tlstest.Static(tlstest.OK), func(o *tlsclient.Options) { o.IdleTimeout = time.Nanosecond })
+	f.do(f.request("GET")).expect(t, 200, "ok")
+	f.do(f.request("GET")).expect(t, 200, "ok")
+	if s := f.server.Stats(); s.Accepted != 2 {
+		t.Errorf("%d connections, want 2", s.Accepted)
+	}
+}
+
+// moving resolves to one address at first and to another after it has moved.
+type moving struct {
+	moved atomic.Bool
+	seen  chan struct{} // a look-up after the move
+}
+
+func (m *moving) LookupNetIP(context.Context, string, string) ([]netip.Addr, error) {
+	if !m.moved.Load() {
+		return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
+	}
+	select {
+	case m.seen <- struct{}{}:
+	default:
+	}
+	return []netip.Addr{netip.MustParseAddr("127.0.0.2")}, nil
+}
+
+func TestBusyConnectionToAnAddressThatHasGoneIsNotUsedAgain(t *testing.T) {
+	open := make(chan struct{})
+	m := &moving{seen: make(chan struct{})}
+	var server netip.AddrPort
+	f := start(t, gate(open), func(o *tlsclient.Options) {
+		server = netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), o.Endpoints[0].Port)
+		o.Endpoints[0].Host, o.ServerName = "billing.internal", "127.0.0.1"
+		o.Resolver, o.ResolveInterval = m, time.Millisecond
+		o.Dial = func(ctx context.Context, _ netip.AddrPort) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", server.String())
+		}
+	})
+	answers, wait := f.many(1)
+	f.server.Wait(t, "the request", func(s tlstest.Stats) bool { return s.Requests == 1 })
+	m.moved.Store(true)
+	<-m.seen
+	<-m.seen // the one before has been acted on
+	close(open)
+	wait()
+	answers[0].expect(t, 200, "ok")
+	f.do(f.request("GET")).expect(t, 200, "ok")
+	if s := f.server.Stats(); s.Accepted != 2 {
+		t.Errorf("%d connections, want 2", s.Accepted)
+	}
 }

@@ -174,3 +174,54 @@ func TestAbandoned(t *testing.T) {
 	s.Cancel()
 	await(ErrCancelled)
 }
+
+// Bytes behind the last request must not turn into a reset that takes the answer
+// from a client that reads slowly.
+func TestLastAnswerOutlivesStrayBytes(t *testing.T) {
+	leak.Check(t)
+	const size = 3 << 20
+	stray := make(chan struct{})
+	_, dial := serve(t, func(x *Exchange) {
+		<-stray
+		x.Head(200, []byte("OK"), nil, http1.ByLength, size)
+		x.Write(make([]byte, size))
+		x.End(nil)
+	})
+	c := dial()
+	if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		<-time.After(20 * time.Millisecond) // the request has been read by then
+		io.WriteString(c, "\r\n")
+		close(stray)
+	}()
+	<-stray
+	<-time.After(100 * time.Millisecond) // the answer fills the sockets
+	answer, err := io.ReadAll(c)
+	if err != nil || len(answer) < size {
+		t.Errorf("%d bytes of the answer, %v", len(answer), err)
+	}
+}
+
+func TestClientThatIsGoneIsCalledSo(t *testing.T) {
+	leak.Check(t)
+	failed := make(chan error, 1)
+	_, dial := serve(t, func(x *Exchange) {
+		x.Head(200, []byte("OK"), nil, http1.ByClose, -1)
+		for {
+			if err := errors.Join(x.Write(make([]byte, 64<<10)), x.Flush()); err != nil {
+				failed <- err
+				x.Abort()
+				return
+			}
+		}
+	})
+	c := dial()
+	io.WriteString(c, get)
+	c.(*net.TCPConn).SetLinger(0)
+	c.Close()
+	if err := <-failed; !errors.Is(err, ErrGone) {
+		t.Errorf("got %v, want %v", err, ErrGone)
+	}
+}

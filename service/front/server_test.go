@@ -52,7 +52,7 @@ func TestAcceptDoesNotSpinWithoutDescriptors(t *testing.T) {
 		l := &exhausted{closed: make(chan struct{})}
 		served := make(chan error)
 		go func() { served <- s.Serve(&Listener{Listener: l, Name: "http"}) }()
-		time.Sleep(time.Minute) // of the bubble's clock
+		<-time.After(time.Minute) // of the bubble's clock
 		synctest.Wait()
 		if n := l.accepts.Load(); n < 60 || n > 80 {
 			t.Errorf("%d attempts in a minute, want about one a second", n)

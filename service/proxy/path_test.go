@@ -48,7 +48,7 @@ func FuzzCanonical(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, path string) {
 		if !strings.HasPrefix(path, "/") || strings.Contains(path, "%") && !wholeEscapes(path) {
-			t.Skip()
+			t.Skip("not a path that the parser lets through")
 		}
 		got, err := canonical(nil, []byte(path))
 		if err != nil {
