@@ -14,6 +14,8 @@ type world struct {
 	upstreams  []bound[Upstream]
 	routes     []bound[Route]
 	limits     bound[Limits]
+	log        bound[Log]
+	metrics    bound[Metrics]
 }
 
 func (w *world) check() {
@@ -33,6 +35,8 @@ func (w *world) check() {
 	}
 	w.checkAmbiguity()
 	checkLimits(w.limits)
+	checkLog(w.log)
+	checkMetrics(w.metrics)
 }
 
 // refer reports a reference from a table to another that does not exist.
@@ -115,6 +119,32 @@ func checkLimits(l bound[Limits]) {
 		return
 	}
 	l.v.TargetBytes = l.v.HeaderBytes // the default follows
+}
+
+func checkLog(l bound[Log]) {
+	most := l.v.MaxSize / 4
+	if l.v.SegmentSize <= most || l.bad["max_size"] {
+		return
+	}
+	if n := l.node.get("segment_size"); n != nil {
+		l.fail("segment_size", n, wrong("is more than a quarter of max_size", "at most "+formatSize(most)))
+		return
+	}
+	l.v.SegmentSize = most // the default follows
+}
+
+func checkMetrics(m bound[Metrics]) {
+	for _, a := range m.v.Addresses {
+		switch {
+		case a.Unix != "":
+			m.report("address", m.at("address"), fmt.Sprintf("%q is a unix socket, and metrics are on the admin socket already; want a loopback host:port", a))
+		case !a.Local():
+			m.report("address", m.at("address"), fmt.Sprintf("%q can be reached from other hosts; want a loopback address such as 127.0.0.1:9980", a))
+		}
+	}
+	if len(m.v.Addresses) > 0 && m.v.TokenFile == "" && len(m.v.Callers) == 0 && !m.bad["token_file"] && !m.bad["callers"] {
+		m.report("address", m.at("address"), `needs token_file or callers: say who may fetch; ["any"] lets every local user`)
+	}
 }
 
 // checkEdits reports fields that are both set and removed. Setting replaces all

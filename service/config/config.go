@@ -14,6 +14,10 @@ type Config struct {
 	Routes     []Route    // in the order in which they first appear in the files
 	Limits     Limits
 	Drain      Drain
+	Log        Log
+	Admin      Admin
+	Metrics    Metrics
+	Reload     Reload
 
 	settings []Setting
 }

@@ -20,6 +20,10 @@ func decode(root *node) (*Config, error) {
 	c := &Config{}
 	w.limits = bound[Limits]{d.single(root, "limits", limitsFields(&c.Limits)), &c.Limits}
 	d.single(root, "drain", drainFields(&c.Drain))
+	w.log = bound[Log]{d.single(root, "log", logFields(&c.Log)), &c.Log}
+	d.single(root, "admin", adminFields(&c.Admin))
+	w.metrics = bound[Metrics]{d.single(root, "metrics", metricsFields(&c.Metrics)), &c.Metrics}
+	d.single(root, "reload", reloadFields(&c.Reload))
 	w.check()
 	if err := d.err(); err != nil {
 		return nil, err
@@ -66,13 +70,10 @@ func values[T any](list []bound[T]) []T {
 
 // tables reports what stands at the top of a file and does not belong there.
 func (d *decoder) tables(root *node) {
-	known := []string{"listener", "identity", "upstream", "route", "limits", "drain"}
-	later := []string{"log", "admin", "metrics"}
+	known := []string{"listener", "identity", "upstream", "route", "limits", "drain", "log", "admin", "metrics", "reload"}
 	for _, key := range root.order {
 		n := root.kids[key]
 		switch {
-		case slices.Contains(later, key):
-			d.add(n.at, key, "", notSupported)
 		case !slices.Contains(known, key):
 			what := "table"
 			if n.kind != kindTable && n.kind != kindList {

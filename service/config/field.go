@@ -67,6 +67,10 @@ func Keys() []Key {
 		{"route.NAME", route},
 		{"limits", limitsFields(new(Limits))},
 		{"drain", drainFields(new(Drain))},
+		{"log", logFields(new(Log))},
+		{"admin", adminFields(new(Admin))},
+		{"metrics", metricsFields(new(Metrics))},
+		{"reload", reloadFields(new(Reload))},
 	}
 	var keys []Key
 	for _, t := range tables {
