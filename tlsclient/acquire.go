@@ -46,23 +46,29 @@ func (u *Upstream) reserve(ex *exchange, fresh bool) (grant, error) {
 		return grant{}, errDraining()
 	case p == nil:
 		return grant{}, &Error{Class: IdentityUnavailable, Fault: FaultSelf,
-			Err: fmt.Errorf("no certificate is loaded for upstream %q", u.opt.Name)}
+			Err: fmt.Errorf("no certificate is loaded for upstream %q", u.opt().Name)}
 	}
 	if err := p.generation.valid(ex.now); err != nil {
 		return grant{}, err
 	}
 	l := p.leastPending(ex)
+	if l == nil {
+		return grant{}, u.errDrained()
+	}
 	if !fresh {
 		if c := u.popUsable(l, ex.now); c != nil {
 			return grant{conn: c}, nil
 		}
 	}
-	if u.open < u.opt.MaxConns {
+	if u.open < u.opt().MaxConns {
 		u.open++
 		l.endpoint.pending++
 		return grant{link: l}, nil
 	}
 	for _, l := range p.links {
+		if l.endpoint.drained {
+			continue
+		}
 		if c := u.popUsable(l, ex.now); c != nil {
 			return grant{conn: c}, nil
 		}
@@ -78,33 +84,36 @@ const shunTime = 5 * time.Second
 
 // leastPending returns the link whose endpoint has the fewest exchanges, in turn
 // among equals. Endpoints that could not be reached a moment ago come last, those
-// that this exchange has tried after them.
+// that this exchange has tried after them. It returns nil if all are drained.
 func (p *pool) leastPending(ex *exchange) *link {
-	if len(p.links) == 1 {
-		return p.links[0]
-	}
 	u := p.upstream
 	if len(ex.tried) == 0 {
 		u.turn++
 	}
-	rank := func(l *link) int {
-		switch {
-		case slices.Contains(ex.tried, l.endpoint):
-			return 2
-		case ex.now.Before(l.endpoint.shunned):
-			return 1
-		}
-		return 0
-	}
-	best := p.links[u.turn%len(p.links)]
-	bestRank := rank(best)
-	for i := 1; i < len(p.links); i++ {
+	var best *link
+	bestRank := 0
+	for i := range p.links {
 		l := p.links[(u.turn+i)%len(p.links)]
-		if r := rank(l); r < bestRank || r == bestRank && l.endpoint.pending < best.endpoint.pending {
+		if l.endpoint.drained {
+			continue
+		}
+		r := l.endpoint.rank(ex)
+		if best == nil || r < bestRank || r == bestRank && l.endpoint.pending < best.endpoint.pending {
 			best, bestRank = l, r
 		}
 	}
 	return best
+}
+
+// rank is how late an endpoint's turn comes.
+func (e *endpoint) rank(ex *exchange) int {
+	switch {
+	case slices.Contains(ex.tried, e):
+		return 2
+	case ex.now.Before(e.shunned):
+		return 1
+	}
+	return 0
 }
 
 // popUsable takes the last used idle connection that is not too old.
@@ -114,11 +123,12 @@ func (u *Upstream) popUsable(l *link, now time.Time) *conn {
 		if c == nil {
 			return nil
 		}
-		if now.Before(c.expires) && now.Sub(c.idleSince) < u.opt.IdleTimeout {
+		if now.Before(c.expires) && now.Sub(c.idleSince) < u.opt().IdleTimeout {
 			l.endpoint.pending++
+			u.count.reused++
 			return c
 		}
-		u.forget(c)
+		u.forget(c, closedIdle)
 		u.tasks.Go(c.close) // it says goodbye over the wire: not under the mutex
 	}
 }
@@ -126,7 +136,9 @@ func (u *Upstream) popUsable(l *link, now time.Time) *conn {
 // await waits in the queue until there is a connection or the right to open one,
 // or until the pool's patience or the client's ends.
 func (u *Upstream) await(w *waiter, ex *exchange) (*conn, error) {
-	limit := time.NewTimer(u.opt.PoolWait)
+	begun := time.Now()
+	defer func() { ex.queue += time.Since(begun) }()
+	limit := time.NewTimer(u.opt().PoolWait)
 	defer limit.Stop()
 	tick := time.NewTicker(rawconn.TickInterval)
 	defer tick.Stop()
@@ -142,8 +154,9 @@ func (u *Upstream) await(w *waiter, ex *exchange) (*conn, error) {
 			return u.connectWaited(ex)
 		case <-limit.C:
 			u.leave(w)
+			u.rejected.Add(1)
 			return nil, &Error{Class: Overloaded, Fault: FaultSelf,
-				Err: fmt.Errorf("all %d connections of upstream %q stayed busy for %v; raise pool.max or pool.wait", u.opt.MaxConns, u.opt.Name, u.opt.PoolWait)}
+				Err: fmt.Errorf("all %d connections of upstream %q stayed busy for %v; raise pool.max or pool.wait", u.opt().MaxConns, u.opt().Name, u.opt().PoolWait)}
 		case <-tick.C:
 			if err := ex.tick(); err != nil {
 				u.leave(w)
@@ -162,6 +175,11 @@ func (u *Upstream) connectWaited(ex *exchange) (*conn, error) {
 		return nil, errDraining()
 	}
 	l := u.pool.leastPending(ex)
+	if l == nil {
+		u.freed(1)
+		u.mu.Unlock()
+		return nil, u.errDrained()
+	}
 	l.endpoint.pending++
 	u.mu.Unlock()
 	return u.connect(l, ex)
@@ -191,10 +209,13 @@ func (u *Upstream) leave(w *waiter) {
 // connect opens a connection whose place is counted already, and gives the place
 // back if that fails.
 func (u *Upstream) connect(l *link, ex *exchange) (*conn, error) {
+	begun := time.Now()
 	c, err := l.dial(ex)
+	ex.connect += time.Since(begun)
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if err != nil {
+		l.endpoint.attempts.Add(1)
 		l.endpoint.pending--
 		u.freed(1)
 		ex.tried = append(ex.tried, l.endpoint)
@@ -202,8 +223,13 @@ func (u *Upstream) connect(l *link, ex *exchange) (*conn, error) {
 		return nil, err
 	}
 	l.pool.conns[c] = struct{}{}
+	l.endpoint.shunned = time.Time{}
+	u.count.opened++
+	if c.resumed {
+		u.count.resumed++
+	}
 	if l.pool.retired {
-		c.closeAt(time.Now().Add(u.opt.RetireTimeout))
+		c.closeAt(time.Now().Add(u.opt().RetireTimeout))
 	}
 	return c, nil
 }
@@ -214,20 +240,38 @@ func (u *Upstream) release(c *conn, reusable bool) {
 	now := time.Now()
 	u.mu.Lock()
 	c.link.endpoint.pending--
-	reusable = reusable && !c.link.pool.retired && now.Before(c.expires)
+	why := u.unfit(c, reusable, now)
 	switch {
-	case !reusable:
-		u.forget(c)
+	case why != keep:
+		u.forget(c, why)
 	case len(u.waiters) > 0:
 		c.link.endpoint.pending++
+		u.count.reused++
 		u.nextWaiter().ready <- c
 	default:
 		c.link.push(c, now)
 	}
 	u.mu.Unlock()
-	if !reusable {
+	if why != keep {
 		c.close()
 	}
+}
+
+// unfit is why c cannot carry another exchange.
+func (u *Upstream) unfit(c *conn, reusable bool, now time.Time) closing {
+	switch {
+	case !reusable:
+		return closedUnfit
+	case c.link.pool.retired:
+		return closedRetired
+	case c.link.endpoint.drained:
+		return closedDrained
+	case !now.Before(c.expires):
+		return closedAge
+	case u.open > u.opt().MaxConns:
+		return closedSurplus
+	}
+	return keep
 }
 
 func (u *Upstream) nextWaiter() *waiter {
@@ -237,8 +281,9 @@ func (u *Upstream) nextWaiter() *waiter {
 }
 
 // forget takes c, which is not idle, out of the books. The mutex is held.
-func (u *Upstream) forget(c *conn) {
+func (u *Upstream) forget(c *conn, why closing) {
 	delete(c.link.pool.conns, c)
+	u.count.closed[why]++
 	u.freed(1)
 }
 
@@ -246,10 +291,16 @@ func (u *Upstream) forget(c *conn) {
 // is held.
 func (u *Upstream) freed(n int) {
 	u.open -= n
-	for len(u.waiters) > 0 && u.open < u.opt.MaxConns {
+	for len(u.waiters) > 0 && u.open < u.opt().MaxConns {
 		u.open++
 		u.nextWaiter().ready <- nil
 	}
+}
+
+// errDrained is the answer when no endpoint may be used.
+func (u *Upstream) errDrained() error {
+	return &Error{Class: NoEndpoint, Fault: FaultSelf,
+		Err: fmt.Errorf("every endpoint of upstream %q is drained; resume one", u.opt().Name)}
 }
 
 func errDraining() error {

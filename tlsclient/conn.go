@@ -70,7 +70,7 @@ func (c *conn) closedCleanly() bool { return !c.sock.EOF() }
 
 // dropBuffer gives the reader's buffer back.
 func (c *conn) dropBuffer() {
-	c.link.pool.upstream.opt.Buffers.Put(c.reader.Buf)
+	c.link.pool.upstream.opt().Buffers.Put(c.reader.Buf)
 	c.reader.Reset(nil, 0)
 }
 

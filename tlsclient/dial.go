@@ -43,7 +43,7 @@ func (l *link) dial(ex *exchange) (*conn, error) {
 	c.reader.Src = c
 	c.tickFn, c.cleanFn = c.tick, c.closedCleanly
 	c.begin(ex)
-	until := now.Add(u.opt.HandshakeTimeout)
+	until := now.Add(u.opt().HandshakeTimeout)
 	sock.ReadBy(until)
 	sock.WriteBy(until)
 	err = c.tls.Handshake()
@@ -58,7 +58,7 @@ func (l *link) dial(ex *exchange) (*conn, error) {
 
 // dialAny connects to one of the endpoint's addresses.
 func (l *link) dialAny(ex *exchange) (net.Conn, netip.AddrPort, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), l.pool.upstream.opt.ConnectTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), l.pool.upstream.opt().ConnectTimeout)
 	defer cancel()
 	stop := ex.watch(cancel)
 	tcp, addr, err := l.dialEach(ctx)
@@ -83,7 +83,7 @@ func (l *link) dialEach(ctx context.Context) (tcp net.Conn, addr netip.AddrPort,
 	u.mu.Unlock()
 	for i := range ips {
 		addr = netip.AddrPortFrom(ips[(first+i)%len(ips)], l.endpoint.Port)
-		if tcp, err = dialOne(ctx, u.opt.Dial, addr, len(ips)-i); err == nil {
+		if tcp, err = dialOne(ctx, u.opt().Dial, addr, len(ips)-i); err == nil {
 			break
 		}
 	}
@@ -97,8 +97,14 @@ func dialOne(ctx context.Context, dial func(context.Context, netip.AddrPort) (ne
 	return dial(share, a)
 }
 
+// fail makes an error of what went wrong with an endpoint, which remembers it if it
+// was its own fault.
 func (l *link) fail(class Class, fault Fault, err error) *Error {
-	return &Error{Class: class, Fault: fault, Endpoint: l.endpoint.name, Err: err}
+	e := &Error{Class: class, Fault: fault, Endpoint: l.endpoint.name, Err: err}
+	if fault == FaultUpstream {
+		l.endpoint.troubles.add(e)
+	}
+	return e
 }
 
 func (l *link) dialError(ex *exchange, err error) error {
@@ -130,7 +136,7 @@ func (l *link) handshakeError(ex *exchange, err error) error {
 	case ex.stopped != nil:
 		return ex.stopped
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return l.fail(ConnectTimeout, FaultUpstream, fmt.Errorf("the TLS handshake took longer than %v", l.pool.upstream.opt.HandshakeTimeout))
+		return l.fail(ConnectTimeout, FaultUpstream, fmt.Errorf("the TLS handshake took longer than %v", l.pool.upstream.opt().HandshakeTimeout))
 	case errors.As(err, &verify):
 		return l.fail(TLSVerifyFailed, FaultUpstream, err)
 	}

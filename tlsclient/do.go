@@ -2,6 +2,7 @@ package tlsclient
 
 import (
 	"errors"
+	"time"
 
 	"github.com/mtlsproxy/mtlsproxy/tlsclient/http1"
 	"github.com/mtlsproxy/mtlsproxy/tlsclient/rawconn"
@@ -21,7 +22,16 @@ const maxAttempts = 3
 func (u *Upstream) Do(req *Request, resp *Response) error {
 	ex := &resp.exchange
 	ex.start(u, req)
-	resp.Attempts = 0
+	resp.Endpoint, resp.Attempts, resp.Reused, resp.FirstByte = "", 0, false, time.Time{}
+	resp.TLSVersion, resp.Serial, resp.Generation = 0, "", nil
+	err := u.try(req, resp)
+	resp.Queue, resp.Connect = ex.queue, ex.connect
+	return err
+}
+
+// try sends the request until it is answered or must not be sent again.
+func (u *Upstream) try(req *Request, resp *Response) error {
+	ex := &resp.exchange
 	var mark http1.State
 	if ex.replayable = !req.hasBody() || req.Body.Complete(); ex.replayable && req.hasBody() {
 		mark = req.Body.Mark()
@@ -36,10 +46,11 @@ func (u *Upstream) Do(req *Request, resp *Response) error {
 		resp.Attempts++
 		c, err := u.acquire(ex, fresh)
 		if err != nil {
-			if ex.next(err) {
-				continue
+			if !ex.next(err) {
+				return err
 			}
-			return err
+			u.retries.Add(1)
+			continue
 		}
 		err = resp.roundTrip(c, req)
 		if err == nil {
@@ -53,6 +64,8 @@ func (u *Upstream) Do(req *Request, resp *Response) error {
 		}
 		if stale {
 			resp.Attempts--
+		} else {
+			u.retries.Add(1)
 		}
 		fresh = !stale
 		if ex.replayable && req.hasBody() {

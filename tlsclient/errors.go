@@ -23,6 +23,7 @@ const (
 	Overloaded          Class = "overloaded"  // every connection was busy for too long
 	BadRequest          Class = "bad_request" // the request's body broke its framing
 	ClientGone          Class = "client_gone" // nobody waits for the answer any more
+	NoEndpoint          Class = "no_endpoint" // all are drained
 	Draining            Class = "draining"    // the daemon is ending
 	Internal            Class = "internal"
 )

@@ -20,12 +20,17 @@ type exchange struct {
 	stopped    error   // why the client's side ended it
 	upload     *upload // what is still being sent of the request; nil if it went out at once
 	due        bool    // the wait for a head is bounded, or over
+
+	queue, connect time.Duration // spent waiting for a connection and making one
 }
 
 func (ex *exchange) start(u *Upstream, req *Request) {
-	*ex = exchange{upstream: u, request: req, now: time.Now(), tried: ex.tried[:0]}
-	if u.opt.TotalTimeout > 0 {
-		ex.deadline = ex.now.Add(u.opt.TotalTimeout)
+	*ex = exchange{upstream: u, request: req, now: req.Begun, tried: ex.tried[:0]}
+	if ex.now.IsZero() {
+		ex.now = time.Now()
+	}
+	if u.opt().TotalTimeout > 0 {
+		ex.deadline = ex.now.Add(u.opt().TotalTimeout)
 	}
 }
 
@@ -62,7 +67,7 @@ func (ex *exchange) mayRepeat(c *conn, err error) bool {
 func (ex *exchange) tickOn(c *conn) error {
 	if up := ex.upload; up != nil && !ex.due && up.finished() {
 		ex.due = true
-		c.sock.ReadWithin(ex.upstream.opt.HeaderTimeout)
+		c.sock.ReadWithin(ex.upstream.opt().HeaderTimeout)
 	}
 	return ex.tick()
 }
@@ -72,7 +77,7 @@ func (ex *exchange) tickOn(c *conn) error {
 func (ex *exchange) awaitHead(c *conn) {
 	ex.due = ex.upload == nil || ex.upload.finished()
 	if ex.due {
-		c.sock.ReadWithin(ex.upstream.opt.HeaderTimeout)
+		c.sock.ReadWithin(ex.upstream.opt().HeaderTimeout)
 	} else {
 		c.sock.ReadWithin(0)
 	}
@@ -85,7 +90,7 @@ func (ex *exchange) tick() error {
 	}
 	if ex.stopped == nil && !ex.deadline.IsZero() && !time.Now().Before(ex.deadline) {
 		ex.stopped = &Error{Class: UpstreamTimeout, Fault: FaultUpstream,
-			Err: fmt.Errorf("the exchange took longer than %v in all", ex.upstream.opt.TotalTimeout)}
+			Err: fmt.Errorf("the exchange took longer than %v in all", ex.upstream.opt().TotalTimeout)}
 	}
 	return ex.stopped
 }

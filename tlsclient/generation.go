@@ -14,13 +14,14 @@ type Generation struct {
 	Number   uint64
 	Leaf     *x509.Certificate
 
-	cert  tls.Certificate
-	roots *x509.CertPool
-	crl   *revocations // nil: no check
+	serial string
+	cert   tls.Certificate
+	roots  *x509.CertPool
+	crl    *revocations // nil: no check
 }
 
 // Serial returns the leaf's serial number in hexadecimal.
-func (g *Generation) Serial() string { return fmt.Sprintf("%x", g.Leaf.SerialNumber) }
+func (g *Generation) Serial() string { return g.serial }
 
 // valid reports whether the leaf may be shown to a server at now.
 func (g *Generation) valid(now time.Time) error {

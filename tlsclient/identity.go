@@ -60,7 +60,7 @@ func (id Identity) loadPair(g *Generation, now time.Time) error {
 	if err := checkLeaf(leaf, now); err != nil {
 		return fmt.Errorf("certificate %q: %w", id.Cert, err)
 	}
-	g.Leaf = leaf
+	g.Leaf, g.serial = leaf, fmt.Sprintf("%x", leaf.SerialNumber)
 	g.cert = tls.Certificate{PrivateKey: key, Leaf: leaf}
 	for _, c := range chain {
 		g.cert.Certificate = append(g.cert.Certificate, c.Raw)

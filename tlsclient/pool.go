@@ -27,11 +27,11 @@ type link struct {
 func newPool(u *Upstream, g *Generation) *pool {
 	p := &pool{upstream: u, generation: g, conns: make(map[*conn]struct{})}
 	for _, e := range u.endpoints {
-		name := u.opt.ServerName
+		name := u.opt().ServerName
 		if name == "" {
 			name = e.Host
 		}
-		p.links = append(p.links, &link{pool: p, endpoint: e, config: g.config(name, &u.opt)})
+		p.links = append(p.links, &link{pool: p, endpoint: e, config: g.config(name, u.opt())})
 	}
 	return p
 }
@@ -56,18 +56,20 @@ func (l *link) push(c *conn, now time.Time) {
 	l.pool.idle++
 }
 
-// take removes the idle connections for which want is true from the pool.
-func (p *pool) take(want func(*conn) bool) []*conn {
+// take removes the idle connections for which there is a reason to close them.
+func (p *pool) take(why func(*conn) closing) []*conn {
 	var out []*conn
 	for _, l := range p.links {
 		kept := l.idle[:0]
 		for _, c := range l.idle {
-			if want(c) {
-				out = append(out, c)
-				delete(p.conns, c)
-			} else {
+			reason := why(c)
+			if reason == keep {
 				kept = append(kept, c)
+				continue
 			}
+			out = append(out, c)
+			delete(p.conns, c)
+			p.upstream.count.closed[reason]++
 		}
 		clear(l.idle[len(kept):])
 		l.idle = kept
@@ -77,10 +79,20 @@ func (p *pool) take(want func(*conn) bool) []*conn {
 	return out
 }
 
+// takeAll is take with one reason for all that are wanted.
+func (p *pool) takeAll(want func(*conn) bool, why closing) []*conn {
+	return p.take(func(c *conn) closing {
+		if want(c) {
+			return why
+		}
+		return keep
+	})
+}
+
 // retire takes all idle connections and gives the busy ones until deadline.
-func (p *pool) retire(deadline time.Time) []*conn {
+func (p *pool) retire(deadline time.Time, why closing) []*conn {
 	p.retired = true
-	idle := p.take(func(*conn) bool { return true })
+	idle := p.takeAll(func(*conn) bool { return true }, why)
 	for c := range p.conns {
 		c.closeAt(deadline)
 	}
@@ -91,21 +103,29 @@ func (p *pool) retire(deadline time.Time) []*conn {
 // and of the rest above MaxIdle what was not needed for a second, the longest
 // idle first.
 func (p *pool) expire(now time.Time) []*conn {
-	o := &p.upstream.opt
-	out := p.take(func(c *conn) bool {
-		return now.Sub(c.idleSince) >= o.IdleTimeout || !now.Before(c.expires) || !c.sock.Quiet()
+	o := p.upstream.opt()
+	out := p.take(func(c *conn) closing {
+		switch {
+		case now.Sub(c.idleSince) >= o.IdleTimeout:
+			return closedIdle
+		case !now.Before(c.expires):
+			return closedAge
+		case !c.sock.Quiet():
+			return closedPeer
+		}
+		return keep
 	})
-	surplus := p.idle - o.MaxIdle
+	surplus := max(p.idle-o.MaxIdle, p.upstream.open-o.MaxConns)
 	if surplus <= 0 {
 		return out
 	}
-	return append(out, p.take(func(c *conn) bool {
+	return append(out, p.takeAll(func(c *conn) bool {
 		if surplus > 0 && now.Sub(c.idleSince) >= time.Second {
 			surplus--
 			return true
 		}
 		return false
-	})...)
+	}, closedSurplus)...)
 }
 
 // expiry is until when a connection made at now may be used: its age limit less
@@ -113,7 +133,7 @@ func (p *pool) expire(now time.Time) []*conn {
 // beyond the certificate it was made with.
 func (p *pool) expiry(now time.Time) time.Time {
 	end := p.generation.Leaf.NotAfter
-	age := p.upstream.opt.MaxAge
+	age := p.upstream.opt().MaxAge
 	if age == 0 {
 		return end
 	}

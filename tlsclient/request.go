@@ -1,6 +1,8 @@
 package tlsclient
 
 import (
+	"time"
+
 	"github.com/mtlsproxy/mtlsproxy/tlsclient/http1"
 )
 
@@ -33,6 +35,8 @@ type Request struct {
 	WebSocket  bool // ask to switch to websocket
 	Idempotent bool // may be repeated, RFC 9110 9.2.2
 	Client     Client
+
+	Begun time.Time // when the exchange began; zero: with Do
 }
 
 func (r *Request) hasBody() bool {

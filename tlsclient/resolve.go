@@ -89,6 +89,13 @@ func (a *addresses) has(ip netip.Addr) bool {
 	return slices.Contains(a.last, ip)
 }
 
+// present returns the addresses known now, and why there are none.
+func (a *addresses) present() ([]netip.Addr, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.last, a.err
+}
+
 func (a *addresses) known() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -98,18 +105,21 @@ func (a *addresses) known() bool {
 // firstInterval is how soon a host is looked up again that has no address yet.
 const firstInterval = 2 * time.Second
 
+// lookupTime bounds one look-up.
+const lookupTime = 5 * time.Second
+
 // follow looks the host up now and then every interval, and calls moved after
 // the answer has changed.
-func (a *addresses) follow(ctx context.Context, interval, timeout time.Duration, moved func()) {
+func (a *addresses) follow(ctx context.Context, interval func() time.Duration, moved func()) {
 	for {
-		look, cancel := context.WithTimeout(ctx, timeout)
+		look, cancel := context.WithTimeout(ctx, min(interval(), lookupTime))
 		if a.refresh(look) {
 			moved()
 		}
 		cancel()
-		pause := interval
+		pause := interval()
 		if !a.known() {
-			pause = min(interval, firstInterval)
+			pause = min(pause, firstInterval)
 		}
 		select {
 		case <-ctx.Done():

@@ -31,13 +31,16 @@ func (s *script) LookupNetIP(context.Context, string, string) ([]netip.Addr, err
 	return out, nil
 }
 
+// every is an interval that does not change.
+func every(d time.Duration) func() time.Duration { return func() time.Duration { return d } }
+
 func TestAddressesFollowTheResolver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &script{answers: [][]string{{"10.0.0.2", "10.0.0.1"}, {"10.0.0.1", "::ffff:10.0.0.2"}, nil, {}, {"10.0.0.3"}}}
 		a := newAddresses("billing.internal", s)
 		ctx, cancel := context.WithCancel(t.Context())
 		var moved atomic.Int32
-		go a.follow(ctx, 15*time.Second, time.Second, func() { moved.Add(1) })
+		go a.follow(ctx, every(15*time.Second), func() { moved.Add(1) })
 		want := func(after time.Duration, moves int32, ips ...string) {
 			t.Helper()
 			<-time.After(after)
@@ -64,7 +67,7 @@ func TestAddressesFollowTheResolver(t *testing.T) {
 func TestHostWithoutAnyAddressIsLookedUpSoonAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAddresses("billing.internal", &script{answers: [][]string{nil, {}, {"10.0.0.1"}}})
-		go a.follow(t.Context(), time.Hour, time.Second, func() {})
+		go a.follow(t.Context(), every(time.Hour), func() {})
 		<-time.After(5 * time.Second)
 		if ips, err := a.get(t.Context()); err != nil || len(ips) != 1 {
 			t.Errorf("got %v, %v after 5 s", ips, err)
@@ -80,7 +83,7 @@ func TestAddressesWaitForTheFirstLookUp(t *testing.T) {
 		if _, err := a.get(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v without a look-up, want a timeout", err)
 		}
-		go a.follow(t.Context(), time.Minute, time.Second, func() {})
+		go a.follow(t.Context(), every(time.Minute), func() {})
 		if ips, err := a.get(t.Context()); err != nil || len(ips) != 1 {
 			t.Errorf("got %v, %v", ips, err)
 		}
@@ -105,11 +108,11 @@ func TestAddressLiteralIsNotLookedUp(t *testing.T) {
 
 func TestUnusableAddressIsPassedOver(t *testing.T) {
 	tried := 0
-	u := &Upstream{opt: Options{ConnectTimeout: time.Second}}
-	u.opt.Dial = func(ctx context.Context, a netip.AddrPort) (net.Conn, error) {
+	u := &Upstream{}
+	u.options.Store(&Options{Dial: func(ctx context.Context, a netip.AddrPort) (net.Conn, error) {
 		tried++
 		return nil, errors.New("refused")
-	}
+	}})
 	e := &endpoint{Address: Address{Port: 1}, addresses: newAddresses("x", &script{answers: [][]string{{"10.0.0.1", "10.0.0.2"}}})}
 	e.addresses.refresh(t.Context())
 	l := &link{pool: &pool{upstream: u}, endpoint: e}

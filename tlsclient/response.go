@@ -20,13 +20,16 @@ type Response struct {
 	http1.Response
 	Body http1.Body
 
+	// How it came about; set after an error too, as far as it went.
 	Endpoint   string // host:port
 	Attempts   int    // how often a connection was tried
 	Reused     bool   // the connection had carried exchanges before
 	TLSVersion uint16
-	Serial     string // of the server's certificate, hexadecimal
-	Generation uint64 // of the identity shown to it
-	FirstByte  time.Time
+	Serial     string        // of the server's certificate, hexadecimal
+	Generation *Generation   // of the identity shown to it; nil without a connection
+	Queue      time.Duration // waiting for a connection
+	Connect    time.Duration // making one
+	FirstByte  time.Time     // zero: nothing came
 
 	exchange exchange
 	conn     *conn
@@ -36,10 +39,11 @@ type Response struct {
 func (r *Response) roundTrip(c *conn, req *Request) error {
 	r.conn = c
 	c.uses++
+	c.link.endpoint.attempts.Add(1)
 	r.Endpoint, r.Reused = c.link.endpoint.name, c.uses > 1
-	r.TLSVersion, r.Serial, r.Generation = c.version, c.serial, c.link.pool.generation.Number
+	r.TLSVersion, r.Serial, r.Generation = c.version, c.serial, c.link.pool.generation
 	c.begin(&r.exchange)
-	c.reader.Reset(c.link.pool.upstream.opt.Buffers.Get(), 0)
+	c.reader.Reset(c.link.pool.upstream.opt().Buffers.Get(), 0)
 	if c.uses == 1 && c.records.unasked(c.tls) {
 		return r.bad(errors.New("it came before the request"))
 	}
@@ -76,7 +80,7 @@ func (r *Response) roundTrip(c *conn, req *Request) error {
 
 func (r *Response) readHead(req *Request) error {
 	c := r.conn
-	limits := c.link.pool.upstream.opt.Limits
+	limits := c.link.pool.upstream.opt().Limits
 	from := 0
 	for {
 		n, next, err := http1.FindHead(c.reader.Buffered(), from)
@@ -94,7 +98,7 @@ func (r *Response) readHead(req *Request) error {
 			if len(c.reader.Buf) >= limits.Head {
 				return r.bad(http1.HeadTooLarge(c.reader.Buffered()))
 			}
-			c.link.pool.upstream.opt.Buffers.Put(c.reader.Grow(limits.Head))
+			c.link.pool.upstream.opt().Buffers.Put(c.reader.Grow(limits.Head))
 		}
 		if err := c.reader.Fill(); err != nil {
 			return err
@@ -123,7 +127,7 @@ func (r *Response) Next() ([]byte, error) {
 	p, err := r.Body.Step()
 	if p == nil && err == nil {
 		c := r.conn
-		c.sock.ReadWithin(c.link.pool.upstream.opt.BodyIdleTimeout)
+		c.sock.ReadWithin(c.link.pool.upstream.opt().BodyIdleTimeout)
 		p, err = r.Body.Next()
 	}
 	if err != nil && err != io.EOF { //nolint:errorlint // Body returns io.EOF itself for the end
@@ -167,7 +171,7 @@ func (r *Response) readError(err error) error {
 		return cause
 	}
 	l := r.conn.link
-	o := &l.pool.upstream.opt
+	o := l.pool.upstream.opt()
 	switch {
 	case errors.Is(err, rawconn.ErrStale):
 		return err
@@ -193,7 +197,7 @@ func (r *Response) bodyError(err error) error {
 	case errors.Is(err, os.ErrDeadlineExceeded) && r.exchange.tick() != nil:
 		return r.exchange.stopped
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return l.fail(UpstreamTimeout, FaultUpstream, fmt.Errorf("the response paused for more than %v", l.pool.upstream.opt.BodyIdleTimeout))
+		return l.fail(UpstreamTimeout, FaultUpstream, fmt.Errorf("the response paused for more than %v", l.pool.upstream.opt().BodyIdleTimeout))
 	case isProtocol(err):
 		return r.bad(err)
 	}

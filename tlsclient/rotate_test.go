@@ -17,8 +17,8 @@ func TestNewGenerationIsSeenAtOnce(t *testing.T) {
 		a := f.do(f.request("GET"))
 		a.expect(t, 200, "ok")
 		seen := f.server.Requests()
-		if got := seen[len(seen)-1].Serial; got != next.Serial() || a.Generation != n {
-			t.Errorf("the server saw %s and we generation %d, want %s and %d", got, a.Generation, next.Serial(), n)
+		if got := seen[len(seen)-1].Serial; got != next.Serial() || a.Generation.Number != n {
+			t.Errorf("the server saw %s and we generation %d, want %s and %d", got, a.Generation.Number, next.Serial(), n)
 		}
 	}
 	f.server.Wait(t, "old connections to close", func(s tlstest.Stats) bool { return s.Open == 1 })

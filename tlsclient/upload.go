@@ -15,7 +15,7 @@ import (
 // body is sent by another goroutine, since an upstream may answer early.
 func (r *Response) send(req *Request) error {
 	c := r.conn
-	o := &c.link.pool.upstream.opt
+	o := c.link.pool.upstream.opt()
 	c.writtenBefore = c.sock.Written()
 	c.sock.WriteWithin(o.BodyIdleTimeout)
 	out := o.Buffers.Get()

@@ -5,14 +5,17 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mtlsproxy/mtlsproxy/tlsclient/http1"
 	"github.com/mtlsproxy/mtlsproxy/tlsclient/rawconn"
 )
 
-// Options describe an upstream. They must not change after NewUpstream.
+// Options describe an upstream. Name, Endpoints, ServerName, Pins and MinVersion are
+// what its connections are made of; the others Tune can change.
 type Options struct {
 	Name      string
 	Endpoints []Address // at least one
@@ -37,9 +40,17 @@ type Options struct {
 	RetireTimeout   time.Duration // how long busy connections of an older generation may go on
 	Limits          http1.Limits
 
+	// These stay what they were at NewUpstream.
 	Buffers  *rawconn.Buffers                                              // nil: its own
 	Resolver Resolver                                                      // nil: net.DefaultResolver
 	Dial     func(ctx context.Context, a netip.AddrPort) (net.Conn, error) // nil: TCP
+}
+
+// Alike reports whether connections made by o and by other are the same, so that an
+// upstream can go from one to the other by Tune.
+func (o *Options) Alike(other *Options) bool {
+	return o.Name == other.Name && slices.Equal(o.Endpoints, other.Endpoints) && o.ServerName == other.ServerName &&
+		slices.Equal(o.Pins, other.Pins) && o.MinVersion == other.MinVersion
 }
 
 // Address is the host and port of an endpoint.
@@ -54,7 +65,7 @@ func (a Address) String() string { return net.JoinHostPort(a.Host, portText(a.Po
 // between NewUpstream and the first Use every Do is answered with
 // IdentityUnavailable. Close ends it.
 type Upstream struct {
-	opt       Options
+	options   atomic.Pointer[Options]
 	endpoints []*endpoint
 
 	mu      sync.Mutex
@@ -63,9 +74,12 @@ type Upstream struct {
 	waiters []*waiter
 	turn    int // where the search for the least pending endpoint begins
 	closed  bool
+	count   counters
 
-	cancel context.CancelFunc
-	tasks  sync.WaitGroup
+	retries  atomic.Uint64
+	rejected atomic.Uint64 // exchanges that waited in vain for a connection
+	cancel   context.CancelFunc
+	tasks    sync.WaitGroup
 }
 
 // endpoint is one address of the upstream. Its pending count is guarded by the
@@ -76,7 +90,10 @@ type endpoint struct {
 	addresses *addresses
 	pending   int       // exchanges that use or want a connection to it
 	shunned   time.Time // until when it is tried only after all others
+	drained   bool      // by hand: it is not tried
 	next      int       // which of its addresses is dialled first
+	attempts  atomic.Uint64
+	troubles  troubles
 }
 
 // NewUpstream starts an upstream: it looks up names and tends its connections in
@@ -92,14 +109,15 @@ func NewUpstream(o Options) *Upstream {
 		o.Dial = dialTCP
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	u := &Upstream{opt: o, cancel: cancel}
+	u := &Upstream{cancel: cancel}
+	u.options.Store(&o)
 	for _, a := range o.Endpoints {
 		u.endpoints = append(u.endpoints, &endpoint{Address: a, name: a.String(), addresses: newAddresses(a.Host, o.Resolver)})
 	}
 	for _, e := range u.endpoints {
 		if !e.addresses.literal() {
 			u.tasks.Go(func() {
-				e.addresses.follow(ctx, o.ResolveInterval, min(o.ResolveInterval, 5*time.Second), u.dropMoved)
+				e.addresses.follow(ctx, func() time.Duration { return u.opt().ResolveInterval }, u.dropMoved)
 			})
 		}
 	}
@@ -108,7 +126,25 @@ func NewUpstream(o Options) *Upstream {
 }
 
 // Name returns the upstream's name.
-func (u *Upstream) Name() string { return u.opt.Name }
+func (u *Upstream) Name() string { return u.opt().Name }
+
+// opt returns the options in effect. An exchange may see some from before and some
+// from after a Tune.
+func (u *Upstream) opt() *Options { return u.options.Load() }
+
+// Options returns the options in effect, which must not be modified.
+func (u *Upstream) Options() *Options { return u.opt() }
+
+// Tune changes bounds and times in place: connections, exchanges under way and
+// counters stay. o must be Alike the options in effect.
+func (u *Upstream) Tune(o Options) {
+	was := u.opt()
+	o.Buffers, o.Resolver, o.Dial = was.Buffers, was.Resolver, was.Dial
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.options.Store(&o)
+	u.freed(0) // a larger pool has room for those who wait
+}
 
 // Use makes g the generation of all new connections. Idle connections of the
 // one before close at once, busy ones after their exchange or at the latest
@@ -120,7 +156,7 @@ func (u *Upstream) Use(g *Generation) {
 	u.pool = next
 	var idle []*conn
 	if old != nil {
-		idle = old.retire(time.Now().Add(u.opt.RetireTimeout))
+		idle = old.retire(time.Now().Add(u.opt().RetireTimeout), closedRetired)
 	}
 	u.mu.Unlock()
 	closeAll(idle)
@@ -147,7 +183,7 @@ func (u *Upstream) Close() {
 	u.closed = true
 	var idle []*conn
 	if u.pool != nil {
-		idle = u.pool.retire(time.Now())
+		idle = u.pool.retire(time.Now(), closedShutdown)
 	}
 	waiters := u.waiters
 	u.waiters = nil
@@ -190,7 +226,7 @@ func (u *Upstream) dropMoved() {
 	var idle []*conn
 	if u.pool != nil {
 		moved := func(c *conn) bool { return !c.link.endpoint.addresses.has(c.addr.Addr()) }
-		idle = u.pool.take(moved)
+		idle = u.pool.takeAll(moved, closedMoved)
 		for c := range u.pool.conns {
 			if moved(c) {
 				c.expires = time.Time{}

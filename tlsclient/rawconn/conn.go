@@ -59,6 +59,7 @@ type readState struct {
 	n     int
 	err   error
 	eof   bool
+	total atomic.Int64
 	clock deadline
 
 	peeking bool // only wait until there is something
@@ -71,7 +72,7 @@ type writeState struct {
 	holding bool
 	reused  bool // check for staleness before held is written
 	err     error
-	total   int64
+	total   atomic.Int64
 	clock   deadline
 }
 
@@ -170,6 +171,7 @@ func (c *Conn) readStep(fd uintptr) bool {
 		c.in.err = io.EOF
 	default:
 		c.in.n = n
+		c.in.total.Add(int64(n))
 	}
 	if c.in.err != nil && c.in.lease != nil {
 		c.in.lease.Put(c.in.buf)
@@ -216,7 +218,7 @@ func (c *Conn) writeHeld(fd uintptr) (waits, done bool) {
 			c.in.err = os.NewSyscallError("write", errno)
 			return false, true
 		}
-		c.out.total += int64(n)
+		c.out.total.Add(int64(n))
 		if n == len(c.out.held) {
 			c.out.held = c.out.held[:0]
 			if cap(c.out.held) > heldCap {
@@ -290,7 +292,7 @@ func (c *Conn) writeStep(fd uintptr) bool {
 			c.out.err = os.NewSyscallError("write", errno)
 			return true
 		}
-		c.out.total += int64(n)
+		c.out.total.Add(int64(n))
 		c.out.buf = c.out.buf[n:]
 		c.out.clock.restart()
 	}

@@ -45,8 +45,13 @@ func (c *Conn) EOF() bool { return c.in.eof }
 // Held reports whether bytes still wait for a Read to send them.
 func (c *Conn) Held() bool { return len(c.out.held) > 0 }
 
-// Written returns how many bytes the socket has taken so far.
-func (c *Conn) Written() int64 { return c.out.total }
+// Written returns how many bytes the socket has taken so far. It may be called
+// from any goroutine.
+func (c *Conn) Written() int64 { return c.out.total.Load() }
+
+// Received returns how many bytes have been read so far. It may be called from any
+// goroutine.
+func (c *Conn) Received() int64 { return c.in.total.Load() }
 
 // Close closes the socket at once; waiting Reads and Writes end.
 func (c *Conn) Close() error { return c.nc.Close() }

@@ -1,0 +1,170 @@
+package tlsclient
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+)
+
+// closing is why a connection was closed.
+type closing uint8
+
+const (
+	keep           closing = iota // it was not
+	closedIdle                    // idle for too long
+	closedAge                     // in use for too long
+	closedSurplus                 // more than are needed or allowed
+	closedPeer                    // by the server, while it was idle
+	closedMoved                   // its address is no longer one of the endpoint's
+	closedRetired                 // its generation was replaced
+	closedDrained                 // its endpoint was drained
+	closedUnfit                   // its last exchange failed, was cut short, or the server asked for it
+	closedShutdown                // the upstream ended
+	closings
+)
+
+// closingNames is in the order of the constants.
+var closingNames = [closings]string{"", "idle", "age", "surplus", "peer", "moved", "retired", "drained", "unfit", "shutdown"}
+
+// counters are guarded by the upstream's mutex.
+type counters struct {
+	opened, resumed, reused uint64
+	closed                  [closings]uint64
+}
+
+// troubles remembers what went wrong with an endpoint.
+type troubles struct {
+	mu    sync.Mutex
+	count uint64
+	last  *Error
+	time  time.Time
+}
+
+func (t *troubles) add(e *Error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.count++
+	t.last, t.time = e, time.Now()
+}
+
+func (t *troubles) get() (count uint64, last *Error, at time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.count, t.last, t.time
+}
+
+// State is an upstream as it was at one moment, with its counters since
+// NewUpstream.
+type State struct {
+	Generation *Generation // nil: none is loaded
+	Open       int         // connections of all generations, those being made included
+	Idle       int         // of those, idle
+	Waiting    int         // exchanges that wait for a connection
+
+	Opened   uint64            // connections: handshakes that succeeded
+	Resumed  uint64            // of those, with a resumed TLS session
+	Reused   uint64            // exchanges on a connection that had carried one before
+	Closed   map[string]uint64 // connections by reason
+	Retries  uint64            // requests sent again, or tried at another endpoint
+	Rejected uint64            // exchanges that waited in vain for a connection
+
+	Endpoints []EndpointState // in the order of Options
+}
+
+// EndpointState is an endpoint as it was at one moment.
+type EndpointState struct {
+	Address   string       // host:port
+	IPs       []netip.Addr // known at the moment
+	NoIP      error        // why the last look-up failed; nil if it did not
+	Pending   int          // exchanges that use or want a connection to it
+	Idle      int          // connections of the present generation
+	Busy      int          // connections of the present generation
+	Drained   bool
+	Shunned   time.Time // until when it is tried only after all others
+	Attempts  uint64    // exchanges that were given a connection to it, or should have been
+	Failures  uint64    // that were its own fault
+	LastError *Error    // nil: none yet
+	LastTime  time.Time // of LastError
+}
+
+// State returns the upstream as it is now.
+func (u *Upstream) State() State {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	s := State{
+		Open: u.open, Waiting: len(u.waiters),
+		Opened: u.count.opened, Resumed: u.count.resumed, Reused: u.count.reused,
+		Closed:  make(map[string]uint64, closings),
+		Retries: u.retries.Load(), Rejected: u.rejected.Load(),
+	}
+	for why := keep + 1; why < closings; why++ {
+		s.Closed[closingNames[why]] = u.count.closed[why]
+	}
+	all := map[*endpoint]int{}
+	if u.pool != nil {
+		s.Generation, s.Idle = u.pool.generation, u.pool.idle
+		for c := range maps.Keys(u.pool.conns) {
+			all[c.link.endpoint]++
+		}
+	}
+	for i, e := range u.endpoints {
+		es := e.state()
+		if u.pool != nil {
+			es.Idle = len(u.pool.links[i].idle)
+		}
+		es.Busy = all[e] - es.Idle
+		s.Endpoints = append(s.Endpoints, es)
+	}
+	return s
+}
+
+// state is what the endpoint itself knows. The upstream's mutex is held.
+func (e *endpoint) state() EndpointState {
+	s := EndpointState{
+		Address: e.name, Pending: e.pending, Drained: e.drained, Shunned: e.shunned, Attempts: e.attempts.Load(),
+	}
+	s.IPs, s.NoIP = e.addresses.present()
+	s.Failures, s.LastError, s.LastTime = e.troubles.get()
+	return s
+}
+
+// Drain keeps new exchanges away from an endpoint, or from all with an empty name.
+// Its idle connections close, busy ones after their exchange. It returns the
+// endpoints concerned; none if there is no such one.
+func (u *Upstream) Drain(address string) []string {
+	u.mu.Lock()
+	drained := u.each(address, func(e *endpoint) { e.drained = true })
+	var idle []*conn
+	if u.pool != nil {
+		idle = u.pool.takeAll(func(c *conn) bool { return c.link.endpoint.drained }, closedDrained)
+	}
+	u.mu.Unlock()
+	closeAll(idle)
+	return drained
+}
+
+// Resume undoes Drain.
+func (u *Upstream) Resume(address string) []string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.each(address, func(e *endpoint) { e.drained = false })
+}
+
+// Reset forgets that an endpoint, or all with an empty name, could not be reached.
+func (u *Upstream) Reset(address string) []string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.each(address, func(e *endpoint) { e.shunned = time.Time{} })
+}
+
+func (u *Upstream) each(address string, do func(*endpoint)) (names []string) {
+	for _, e := range u.endpoints {
+		if address == "" || e.name == address {
+			do(e)
+			names = append(names, e.name)
+		}
+	}
+	return slices.Clip(names)
+}
