@@ -25,10 +25,15 @@ var imports = map[string][]string{
 	"tlsclient/tlstest":      nil,
 	"tlsclient/tlstest/leak": nil,
 
-	"service/caller": {"github.com/mdlayher/netlink", "golang.org/x/sys/unix"},
-	"service/config": {"github.com/pelletier/go-toml/v2", "github.com/pelletier/go-toml/v2/unstable"},
-	"service/front":  {"tlsclient/http1", "tlsclient/rawconn"},
-	"service/proxy":  {"service/front", "tlsclient", "tlsclient/http1", "tlsclient/rawconn", "golang.org/x/time/rate"},
+	"journal": {"github.com/klauspost/compress/zstd", "go.etcd.io/bbolt"},
+
+	"service/admin":     {"service/admin/api", "service/caller"},
+	"service/admin/api": nil,
+	"service/caller":    {"github.com/mdlayher/netlink", "golang.org/x/sys/unix"},
+	"service/config":    {"github.com/pelletier/go-toml/v2", "github.com/pelletier/go-toml/v2/unstable"},
+	"service/front":     {"tlsclient/http1", "tlsclient/rawconn"},
+	"service/proxy":     {"service/front", "tlsclient", "tlsclient/http1", "tlsclient/rawconn", "golang.org/x/time/rate"},
+	"service/watch":     {"github.com/fsnotify/fsnotify"},
 	"service": {
 		"service/caller", "service/config", "service/front", "service/proxy",
 		"tlsclient", "tlsclient/http1", "tlsclient/rawconn",
@@ -37,16 +42,32 @@ var imports = map[string][]string{
 
 	"cmd/mtlsproxyd": {"service", "service/config", "service/demo", "github.com/alecthomas/kong"},
 
+	"cmd/mtlsproxyctl": {
+		"cmd/mtlsproxyctl/prom", "cmd/mtlsproxyctl/text", "cmd/mtlsproxyctl/top", "service/admin/api",
+		"github.com/alecthomas/kong", "charm.land/bubbletea/v2", "charm.land/lipgloss/v2", "golang.org/x/sys/unix",
+	},
+	"cmd/mtlsproxyctl/prom": nil,
+	"cmd/mtlsproxyctl/text": {"charm.land/lipgloss/v2"},
+	"cmd/mtlsproxyctl/top": {
+		"cmd/mtlsproxyctl/prom", "cmd/mtlsproxyctl/text", "service/admin/api", "charm.land/bubbletea/v2", "charm.land/lipgloss/v2",
+	},
+
 	"contrib/bench":      {"golang.org/x/sys/unix"},
 	"contrib/testreport": nil,
 }
 
 // linked are the modules that may end up in the daemon, directly or not.
 var linked = []string{
+	"github.com/VictoriaMetrics/metrics",
 	"github.com/alecthomas/kong",
+	"github.com/fsnotify/fsnotify",
+	"github.com/klauspost/compress",
 	"github.com/mdlayher/netlink",
 	"github.com/mdlayher/socket", // of netlink
 	"github.com/pelletier/go-toml/v2",
+	"github.com/valyala/fastrand",  // of metrics
+	"github.com/valyala/histogram", // of metrics
+	"go.etcd.io/bbolt",
 	"golang.org/x/net", // bpf, of netlink
 	"golang.org/x/sync",
 	"golang.org/x/sys",

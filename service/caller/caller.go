@@ -1,91 +1,97 @@
-// Package caller tells who is at the other end of a local connection.
+// Package caller tells who is at the other end of a local connection, and whether
+// a list of rules allows them.
 //
-// For loopback TCP the kernel is asked about the other end's socket through
-// sock_diag(7). The functions keep no state and may be called from anywhere.
+// On a unix socket the kernel has kept the credentials of whoever connected,
+// unix(7). For TCP on this host the kernel is asked for the owner of the other
+// end's socket through sock_diag(7); the groups then come from the user database.
+// Both name the user who made the socket: a process that was handed a socket acts
+// as its maker. In a user namespace every user that it does not map has the
+// number 65534.
+//
+// The package does not know connections from other hosts, and never guesses: what
+// the kernel does not tell is an error. Everything in it may be used from several
+// goroutines.
 package caller
 
 import (
-	"encoding/binary"
 	"fmt"
 	"net"
-	"net/netip"
-
-	"github.com/mdlayher/netlink"
-	"golang.org/x/sys/unix"
 )
 
-// Reading reports whether the process at the other end of a TCP connection on
-// this host still has its socket open, as one that has ended only its own stream
-// does. local and remote are the addresses of our end. It is false for a
-// connection from elsewhere, and when the kernel does not tell.
+// None is the number of no user and no group. The kernel gives it to nobody.
+const None = ^uint32(0)
+
+// Caller is the local user behind a connection.
+type Caller struct {
+	UID  uint32
+	GIDs []uint32 // primary and supplementary; empty for a uid that has no entry in the user database
+	PID  int32    // of the process that connected; 0 if unknown, as always on TCP
+}
+
+// unknown is what goes with an error, so that a caller whose error was overlooked
+// is not taken for root.
+var unknown = Caller{UID: None}
+
+// Of returns who is at the other end of c, a connection that was accepted on a
+// unix or TCP socket. Every call asks anew and opens a socket for that; whoever
+// asks often has a Diag.
+func Of(c net.Conn) (Caller, error) {
+	d := new(Diag)
+	defer d.Close()
+	return d.Of(c)
+}
+
+// Reading is Diag.Reading with a socket of its own.
 func Reading(local, remote net.Addr) bool {
-	ours, ok1 := addrPort(local)
-	theirs, ok2 := addrPort(remote)
+	d := new(Diag)
+	defer d.Close()
+	return d.Reading(local, remote)
+}
+
+// Of returns who is at the other end of c, a connection that was accepted on a
+// unix or TCP socket. It is an error if c comes from another host, or over TCP
+// from a process that has closed it already. With an error the UID is None.
+func (d *Diag) Of(c net.Conn) (Caller, error) {
+	if _, ok := c.RemoteAddr().(*net.TCPAddr); !ok {
+		return peer(c)
+	}
+	uid, err := d.owner(c)
+	if err != nil {
+		return unknown, err
+	}
+	gids, err := groups(uid)
+	if err != nil {
+		return unknown, err
+	}
+	return Caller{UID: uid, GIDs: gids}, nil
+}
+
+// UID is Of without the groups: it asks the kernel once and reads no file. With
+// an error it returns None.
+func (d *Diag) UID(c net.Conn) (uint32, error) {
+	if _, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+		return d.owner(c)
+	}
+	cred, err := credentials(c)
+	if err != nil {
+		return None, err
+	}
+	return cred.Uid, nil
+}
+
+// owner returns the uid that owns the other end of a TCP connection.
+func (d *Diag) owner(c net.Conn) (uint32, error) {
+	ours, ok1 := addrPort(c.LocalAddr())
+	theirs, ok2 := addrPort(c.RemoteAddr())
 	if !ok1 || !ok2 {
-		return false
+		return None, fmt.Errorf("connection from %v to %v has no usable addresses", c.RemoteAddr(), c.LocalAddr())
 	}
-	s, err := lookup(theirs, ours)
-	return err == nil && s.inode != 0
-}
-
-func addrPort(a net.Addr) (netip.AddrPort, bool) {
-	t, ok := a.(*net.TCPAddr)
-	if !ok {
-		return netip.AddrPort{}, false
+	s, err := d.lookup(theirs, ours)
+	switch {
+	case err != nil:
+		return None, err
+	case s.inode == 0: // the kernel then says uid 0, which would be root
+		return None, fmt.Errorf("connection from %v: its process has closed it already", theirs)
 	}
-	ap := t.AddrPort()
-	return netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port()), ap.IsValid()
-}
-
-// socket is what is known of a TCP socket. inode is 0 once no process holds it.
-type socket struct {
-	uid, inode uint32
-}
-
-// Sizes of the kernel's structures, linux/inet_diag.h.
-const (
-	requestSize = 56 // struct inet_diag_req_v2
-	answerSize  = 72 // struct inet_diag_msg
-)
-
-// lookup asks for the socket whose own end is src and whose other end is dst.
-func lookup(src, dst netip.AddrPort) (socket, error) {
-	c, err := netlink.Dial(unix.NETLINK_SOCK_DIAG, nil)
-	if err != nil {
-		return socket{}, fmt.Errorf("opening sock_diag: %w", err)
-	}
-	defer func() { _ = c.Close() }() // it was only asked
-	answers, err := c.Execute(netlink.Message{
-		Header: netlink.Header{Type: unix.SOCK_DIAG_BY_FAMILY, Flags: netlink.Request},
-		Data:   request(src, dst),
-	})
-	if err != nil {
-		return socket{}, fmt.Errorf("asking for the socket %v to %v: %w", src, dst, err)
-	}
-	for _, m := range answers {
-		if len(m.Data) >= answerSize {
-			return socket{
-				uid:   binary.NativeEndian.Uint32(m.Data[64:]),
-				inode: binary.NativeEndian.Uint32(m.Data[68:]),
-			}, nil
-		}
-	}
-	return socket{}, fmt.Errorf("no socket %v to %v", src, dst)
-}
-
-// request is a struct inet_diag_req_v2 that names one socket exactly.
-func request(src, dst netip.AddrPort) []byte {
-	b := make([]byte, requestSize)
-	b[0] = unix.AF_INET6
-	if src.Addr().Is4() {
-		b[0] = unix.AF_INET
-	}
-	b[1] = unix.IPPROTO_TCP
-	binary.NativeEndian.PutUint32(b[4:], ^uint32(0)) // in every state
-	binary.BigEndian.PutUint16(b[8:], src.Port())
-	binary.BigEndian.PutUint16(b[10:], dst.Port())
-	copy(b[12:28], src.Addr().AsSlice())
-	copy(b[28:44], dst.Addr().AsSlice())
-	binary.NativeEndian.PutUint64(b[48:], ^uint64(0)) // INET_DIAG_NOCOOKIE
-	return b
+	return s.uid, nil
 }

@@ -1,0 +1,279 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	lockName       = "lock"
+	quarantineName = "quarantine"
+	newSuffix      = ".new"
+)
+
+// A segment is what is known of a segment file. It is never changed once it is in the
+// store's list, but replaced.
+type segment struct {
+	number, repair int // of its name; the higher repair of a number replaces the lower
+	size           int64
+	created        int64
+	from, to       int64 // of its records
+	records        int64
+	modified       time.Time
+	base           int64 // of this run only: record r of the file was the base+r th taken in
+	own            bool  // written in this run: base holds
+	problem        string
+}
+
+func (s *segment) name() string { return fmt.Sprintf("requests-%08d-%d.db", s.number, s.repair) }
+
+func parseName(name string) (s segment, ok bool) {
+	_, err := fmt.Sscanf(name, "requests-%08d-%d.db", &s.number, &s.repair)
+	return s, err == nil && s.name() == name
+}
+
+// errForeign is about a file that somebody else made: what it says is not to be trusted.
+var errForeign = errors.New("foreign")
+
+// A store is the directory of the log. One goroutine uses it; the list of segments that
+// others see is handed to publish.
+type store struct {
+	dir         string
+	log         *slog.Logger
+	now         func() time.Time
+	encoder     *encoder
+	decoder     *decoder
+	lock        *os.File
+	segments    []*segment // oldest first
+	quarantined []Quarantined
+	publish     func([]*segment, []Quarantined)
+	maxSize     func() int64
+}
+
+// open takes the directory for this process and looks through what is there.
+func (s *store) open() error {
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return fmt.Errorf("making the directory of the request log: %w", err)
+	}
+	lock, err := os.OpenFile(filepath.Join(s.dir, lockName), os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return fmt.Errorf("opening the request log: %w; its directory must be writable for uid %d", err, os.Geteuid())
+	}
+	if err := flock(lock); err != nil {
+		_ = lock.Close() // the error above matters more
+		return fmt.Errorf("locking the request log %q: %w; another mtlsproxyd has it, give each its own directory", s.dir, err)
+	}
+	if err := s.scan(); err != nil {
+		_ = lock.Close() // likewise
+		return err
+	}
+	s.lock = lock
+	return nil
+}
+
+func flock(f *os.File) error {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var result error
+	err = raw.Control(func(fd uintptr) { result = syscall.Flock(int(fd), syscall.LOCK_EX|syscall.LOCK_NB) })
+	return errors.Join(err, result)
+}
+
+func (s *store) close() {
+	if s.lock != nil {
+		_ = s.lock.Close() // nothing was written
+	}
+	s.lock = nil
+}
+
+func (s *store) scan() error {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return fmt.Errorf("reading the directory of the request log: %w", err)
+	}
+	s.segments = nil
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), newSuffix) {
+			s.remove(e.Name()) // a copy that was not finished
+		} else if seg, ok := parseName(e.Name()); ok {
+			s.segments = append(s.segments, &seg)
+		}
+	}
+	slices.SortFunc(s.segments, func(a, b *segment) int {
+		if a.number != b.number {
+			return a.number - b.number
+		}
+		return a.repair - b.repair
+	})
+	for i := 0; i+1 < len(s.segments); {
+		if s.segments[i].number == s.segments[i+1].number {
+			s.remove(s.segments[i].name()) // its records are in the next
+			s.segments = slices.Delete(s.segments, i, i+1)
+		} else {
+			i++
+		}
+	}
+	s.scanQuarantine()
+	for _, seg := range slices.Clone(s.segments) {
+		s.inspect(seg)
+	}
+	s.show()
+	return nil
+}
+
+func (s *store) path(name string) string { return filepath.Join(s.dir, name) }
+
+// sync makes new names outlive a power failure.
+func (s *store) sync() error {
+	d, err := os.Open(s.dir)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	return errors.Join(err, d.Close())
+}
+
+func (s *store) remove(name string) {
+	if err := os.Remove(s.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.log.Warn("removing a file of the request log", "error", err)
+	}
+}
+
+func (s *store) show() { s.publish(slices.Clone(s.segments), slices.Clone(s.quarantined)) }
+
+func (s *store) replace(old, next *segment) {
+	if i := slices.Index(s.segments, old); i >= 0 {
+		s.segments[i] = next
+	}
+}
+
+func (s *store) drop(old *segment) {
+	s.segments = slices.DeleteFunc(s.segments, func(x *segment) bool { return x == old })
+}
+
+// inspect learns what a segment of an earlier run holds, and mends it or puts it aside if
+// it is damaged.
+func (s *store) inspect(seg *segment) {
+	next := *seg
+	err := s.measure(&next)
+	switch {
+	case err == nil:
+		s.replace(seg, &next)
+	case errors.Is(err, fs.ErrNotExist):
+		s.drop(seg)
+	case errors.Is(err, syscall.ELOOP):
+		s.putAside(seg, "a symbolic link, not a regular file")
+	case errors.Is(err, fs.ErrPermission):
+		s.putAside(seg, err.Error())
+	case errors.Is(err, errForeign):
+		s.putAside(seg, err.Error())
+	case errors.Is(err, errDamaged):
+		s.mend(seg, err)
+	default:
+		s.complain(&next, err)
+		s.replace(seg, &next)
+	}
+}
+
+// complain keeps a segment that cannot be read for a reason that may pass.
+func (s *store) complain(seg *segment, err error) {
+	seg.problem = err.Error()
+	s.log.Warn("a segment of the request log cannot be read now", "segment", seg.name(), "error", err)
+}
+
+// count sums up the contents.
+func (s *segment) count(c *contents, d *decoder) error {
+	s.created, s.records = c.created, 0
+	s.from, s.to = latest, earliest
+	var sum summary
+	for _, b := range c.blocks {
+		if err := readSummary(&sum, b.row, b.data); err != nil {
+			return err
+		}
+		s.records += int64(sum.rows)
+		s.from, s.to = min(s.from, sum.minTime), max(s.to, sum.maxTime)
+	}
+	for _, b := range c.tail {
+		if err := d.load(b.data); err != nil {
+			return err
+		}
+		if d.row != b.row {
+			return damaged("block of record %d where that of %d should be", d.row, b.row)
+		}
+		times, err := d.number(nTime)
+		if err != nil {
+			return err
+		}
+		s.records += int64(d.rows)
+		s.from, s.to = min(s.from, slices.Min(times)), max(s.to, slices.Max(times))
+	}
+	return nil
+}
+
+// retain deletes the oldest files, until there is room for growth more bytes, and what is
+// too old. The last segment stays if keepLast.
+func (s *store) retain(maxSize int64, maxAge time.Duration, growth int64, keepLast bool) {
+	changed := false
+	candidates := slices.Clone(s.segments)
+	if keepLast && len(candidates) > 0 {
+		candidates = candidates[:len(candidates)-1]
+	}
+	for _, seg := range candidates {
+		old := maxAge > 0 && s.now().Sub(seg.last()) > maxAge
+		if !old && s.bytes()+growth <= maxSize {
+			break
+		}
+		// An older file that was put aside goes first.
+		for !old && len(s.quarantined) > 0 && s.quarantined[0].Time.Before(seg.last()) && s.bytes()+growth > maxSize {
+			s.forget()
+			changed = true
+		}
+		if !old && s.bytes()+growth <= maxSize {
+			break
+		}
+		s.remove(seg.name())
+		s.drop(seg)
+		changed = true
+		s.log.Debug("deleted a segment of the request log", "segment", seg.name(), "too_old", old)
+	}
+	for len(s.quarantined) > 0 &&
+		(s.bytes()+growth > maxSize || maxAge > 0 && s.now().Sub(s.quarantined[0].Time) > maxAge) {
+		s.forget()
+		changed = true
+	}
+	if changed {
+		s.show()
+	}
+}
+
+// last is when the segment's newest record was made.
+func (s *segment) last() time.Time {
+	if s.records > 0 {
+		return time.UnixMicro(s.to)
+	}
+	return s.modified
+}
+
+// bytes is the size of all files.
+func (s *store) bytes() int64 { return totalBytes(s.segments, s.quarantined) }
+
+func totalBytes(segments []*segment, quarantined []Quarantined) int64 {
+	n := int64(0)
+	for _, seg := range segments {
+		n += seg.size
+	}
+	for _, q := range quarantined {
+		n += q.Size + q.note
+	}
+	return n
+}
