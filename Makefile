@@ -17,16 +17,16 @@ LINT := bin/golangci-lint-$(LINT_VERSION)
 export SOURCE_DATE_EPOCH
 
 .DEFAULT_GOAL := build
-.PHONY: help build demo test check lint fuzz bench cover install clean
+.PHONY: help build demo test test-faults check lint fuzz bench cover install clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo '  variables: PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) VERSION=$(VERSION)'
 	@echo '             SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) FUZZTIME=$(FUZZTIME) BENCHFLAGS=$(BENCHFLAGS)'
 
-build: ## build bin/mtlsproxyd
-	$(GO) build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o bin/mtlsproxyd ./cmd/mtlsproxyd
+build: ## build bin/mtlsproxyd and bin/mtlsproxyctl
+	$(GO) build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o bin/ ./cmd/...
 
 demo: build ## show it at work; ctrl-c ends it
 	bin/mtlsproxyd demo
@@ -35,7 +35,10 @@ test: ## run every test that can run here, with the race detector if there is a 
 	@$(if $(RACE),,echo 'SKIP the race detector: it needs a C compiler')
 	@$(GO) run ./contrib/testreport $(RACE) -count=1 ./...
 	@$(if $(RACE),echo 'once more without the race detector: what it would distort'; \
-		$(GO) run ./contrib/testreport -count=1 -run Alloc ./service ./tlsclient/...)
+		$(GO) run ./contrib/testreport -count=1 -run Alloc ./service ./journal ./tlsclient/...)
+
+test-faults: ## crash and damage the request log, for some minutes
+	@MTLSPROXY_FAULTS=1 $(GO) run ./contrib/testreport -count=1 -timeout 20m -run Fault ./journal ./service ./cmd/mtlsproxyd
 
 check: ## everything that looks at the source: gofmt, vet, go.mod, shellcheck, lint
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not as gofmt writes it:"; echo "$$unformatted"; exit 1; fi
@@ -62,7 +65,7 @@ fuzz: ## run every fuzz target for FUZZTIME
 		done; \
 	done
 
-bench: build ## compare with nginx and HAProxy (about 10 minutes; BENCHFLAGS=-quick for one)
+bench: build ## compare with nginx and HAProxy (about 15 minutes; BENCHFLAGS=-quick for one)
 	$(GO) run ./contrib/bench $(BENCHFLAGS)
 
 cover: ## measure what the tests and the demonstration cover together
@@ -74,10 +77,11 @@ cover: ## measure what the tests and the demonstration cover together
 	@$(GO) tool covdata percent -i=bin/cover/tests,bin/cover/processes
 	@$(GO) tool cover -func=coverage.out | tail -1
 
-install: build ## install the daemon under DESTDIR/PREFIX/sbin
-	install -d '$(DESTDIR)$(PREFIX)/sbin'
+install: build ## install the programs under DESTDIR/PREFIX
+	install -d '$(DESTDIR)$(PREFIX)/sbin' '$(DESTDIR)$(PREFIX)/bin'
 	install -m 0755 bin/mtlsproxyd '$(DESTDIR)$(PREFIX)/sbin/mtlsproxyd'
-	touch -d '@$(SOURCE_DATE_EPOCH)' '$(DESTDIR)$(PREFIX)/sbin/mtlsproxyd'
+	install -m 0755 bin/mtlsproxyctl '$(DESTDIR)$(PREFIX)/bin/mtlsproxyctl'
+	touch -d '@$(SOURCE_DATE_EPOCH)' '$(DESTDIR)$(PREFIX)/sbin/mtlsproxyd' '$(DESTDIR)$(PREFIX)/bin/mtlsproxyctl'
 
 clean: ## remove what was made
 	rm -rf bin coverage.out

@@ -32,7 +32,7 @@ func countingDaemon(set []string) error {
 	if err != nil {
 		return err
 	}
-	s, err := service.Build(conf, slog.New(slog.DiscardHandler))
+	s, err := service.Build(service.Options{Config: conf, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
 	}
@@ -61,6 +61,7 @@ func TestBodylessExchangeHardlyAllocates(t *testing.T) {
 		"identity.default.cert=" + p.files.Cert, "identity.default.key=" + p.files.Key, "identity.default.ca=" + p.files.CA,
 		`upstream.default.endpoints=["` + upstream.Addr + `"]`,
 		`route.default.host=["*"]`, "route.default.upstream=default", `route.default.callers=["any"]`,
+		"log.directory=" + t.TempDir(), "admin.address=none",
 	})
 	conn, err := net.Dial("tcp", d.address)
 	if err != nil {

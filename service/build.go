@@ -1,7 +1,6 @@
 package service
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -18,36 +17,6 @@ import (
 
 // retireTimeout is how long busy connections may outlive their generation.
 const retireTimeout = 30 * time.Second
-
-// loadIdentities reads every identity. All that is wrong with any of them is in
-// the error.
-func loadIdentities(c *config.Config, now time.Time) (map[string]*tlsclient.Generation, error) {
-	loaded := make(map[string]*tlsclient.Generation, len(c.Identities))
-	var errs []error
-	for _, id := range c.Identities {
-		files := tlsclient.Identity{Name: id.Name, Cert: id.Cert, Key: id.Key, CA: id.CA, SystemCA: id.SystemCA, CRL: id.CRL}
-		g, err := files.Load(1, now)
-		if err != nil {
-			errs = append(errs, identityErrors(id.Name, err)...)
-			continue
-		}
-		loaded[id.Name] = g
-	}
-	return loaded, errors.Join(errs...)
-}
-
-// identityErrors puts the identity's name before each thing that is wrong with it.
-func identityErrors(name string, err error) []error {
-	joined, ok := err.(interface{ Unwrap() []error })
-	if !ok {
-		return []error{fmt.Errorf("identity %q: %w", name, err)}
-	}
-	var errs []error
-	for _, e := range joined.Unwrap() {
-		errs = append(errs, identityErrors(name, e)...)
-	}
-	return errs
-}
 
 // upstreamOptions is what tlsclient needs to know of an upstream.
 func upstreamOptions(u *config.Upstream, l *config.Limits, b *rawconn.Buffers) (tlsclient.Options, error) {
@@ -93,35 +62,43 @@ func frontLimits(l *config.Limits) front.Limits {
 }
 
 // routes makes the table over upstreams that exist already.
-func (s *Service) routes(c *config.Config) (*proxy.Table, error) {
+func (s *Service) routes(c *config.Config, upstreams map[string]*upstream) (*proxy.Table, error) {
 	var out []*proxy.Route
 	for i := range c.Routes {
-		r := &c.Routes[i]
-		u := s.upstreams[r.Upstream]
-		route := &proxy.Route{
-			Name:           r.Name,
-			Listeners:      r.Listeners,
-			Path:           r.Path,
-			Methods:        r.Methods,
-			Upstream:       u.client,
-			HostHeader:     hostHeader(r, &u.config),
-			StripPrefix:    r.StripPrefix,
-			Replace:        r.ReplacePrefix,
-			RequestSet:     settings(r.RequestHeaders.Set),
-			RequestRemove:  folded(r.RequestHeaders.Remove),
-			ResponseSet:    settings(r.ResponseHeaders.Set),
-			ResponseRemove: folded(r.ResponseHeaders.Remove),
-			Forwarded:      r.Forwarded,
-			AcceptID:       r.RequestID == config.RequestIDAccept,
-			WebSocket:      slices.Contains(r.Upgrade, "websocket"),
-			TunnelIdle:     u.config.Timeout.Tunnel,
-		}
-		for _, h := range r.Hosts {
-			route.Hosts = append(route.Hosts, h.String())
-		}
-		out = append(out, route)
+		out = append(out, s.route(&c.Routes[i], upstreams[c.Routes[i].Upstream]))
 	}
-	return proxy.NewTable(out)
+	t, err := proxy.NewTable(out)
+	if err == nil {
+		t.Query = c.Log.Query
+	}
+	return t, err
+}
+
+func (s *Service) route(r *config.Route, u *upstream) *proxy.Route {
+	route := &proxy.Route{
+		Name:           r.Name,
+		Listeners:      r.Listeners,
+		Path:           r.Path,
+		Methods:        r.Methods,
+		Upstream:       u.client,
+		HostHeader:     hostHeader(r, &u.config),
+		StripPrefix:    r.StripPrefix,
+		Replace:        r.ReplacePrefix,
+		RequestSet:     settings(r.RequestHeaders.Set),
+		RequestRemove:  folded(r.RequestHeaders.Remove),
+		ResponseSet:    settings(r.ResponseHeaders.Set),
+		ResponseRemove: folded(r.ResponseHeaders.Remove),
+		Forwarded:      r.Forwarded,
+		AcceptID:       r.RequestID == config.RequestIDAccept,
+		WebSocket:      slices.Contains(r.Upgrade, "websocket"),
+		TunnelIdle:     u.config.Timeout.Tunnel,
+		Meter:          s.meters.route(r.Name, r.Upstream),
+		FirstByte:      s.meters.upstream(r.Upstream),
+	}
+	for _, h := range r.Hosts {
+		route.Hosts = append(route.Hosts, h.String())
+	}
+	return route
 }
 
 // hostHeader is the Host that a route sends upstream, or "" for the client's.

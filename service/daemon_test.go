@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mtlsproxy/mtlsproxy/journal"
 	"github.com/mtlsproxy/mtlsproxy/service"
 	"github.com/mtlsproxy/mtlsproxy/service/config"
 	"github.com/mtlsproxy/mtlsproxy/tlsclient/tlstest"
@@ -82,11 +83,17 @@ func startDaemon(tb testing.TB, o config.Options) *daemon {
 		o.One = new(config.OneUpstream)
 	}
 	o.One.Listen = []string{"127.0.0.1:0", d.unix}
+	// A test that wants them names a place.
+	o.Set = append([]string{"log.enabled=false", "admin.address=none"}, o.Set...)
 	conf, err := config.Load(o)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	if d.service, err = service.Build(conf, slog.New(d.log)); err != nil {
+	events := journal.NewEvents(d.log, 0)
+	if d.service, err = service.Build(service.Options{
+		Config: conf, Load: func() (*config.Config, error) { return config.Load(o) }, File: o.File, Version: "test",
+		Log: slog.New(events), Events: events,
+	}); err != nil {
 		tb.Fatal(err)
 	}
 	if err := d.service.Listen(); err != nil {

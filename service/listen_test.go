@@ -24,7 +24,7 @@ func (p *pki) listen(t *testing.T, set []string, addresses ...string) (*service.
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := service.Build(conf, slog.New(slog.DiscardHandler))
+	s, err := service.Build(service.Options{Config: conf, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

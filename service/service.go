@@ -3,18 +3,21 @@ package service
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
+	"github.com/mtlsproxy/mtlsproxy/journal"
+	"github.com/mtlsproxy/mtlsproxy/service/admin"
 	"github.com/mtlsproxy/mtlsproxy/service/caller"
 	"github.com/mtlsproxy/mtlsproxy/service/config"
 	"github.com/mtlsproxy/mtlsproxy/service/front"
 	"github.com/mtlsproxy/mtlsproxy/service/proxy"
-	"github.com/mtlsproxy/mtlsproxy/tlsclient"
+	"github.com/mtlsproxy/mtlsproxy/service/watch"
 	"github.com/mtlsproxy/mtlsproxy/tlsclient/rawconn"
 )
 
@@ -25,129 +28,149 @@ var ErrConfig = errors.New("configuration error")
 // ErrListen marks errors of opening a listener.
 var ErrListen = errors.New("no listener")
 
+// Options are what a Service is made of.
+type Options struct {
+	Config  *config.Config
+	Load    func() (*config.Config, error) // reads the configuration anew; nil: it cannot be reloaded
+	File    string                         // the main configuration file, for status; "" for none
+	Version string
+	Log     *slog.Logger
+	Events  *journal.Events     // keeps what Log is given; nil: nothing is kept
+	Level   *slog.LevelVar      // of Log; nil: it cannot be changed
+	Getenv  func(string) string // nil: os.Getenv
+}
+
 // Service is the daemon. Make one with Build.
 type Service struct {
-	log       *slog.Logger
-	config    *config.Config
-	phase     phases
-	upstreams map[string]*upstream
-	front     *front.Server
-	proxy     *proxy.Proxy
-	listeners []*front.Listener
-	serving   sync.WaitGroup
+	Options
+	started time.Time
+	phase   phases
+	diag    caller.Diag
+	buffers rawconn.Buffers
+	front   *front.Server
+	proxy   *proxy.Proxy
+	admin   *admin.Server
+	metrics *admin.MetricsServer
+	meters  meters
+	serving sync.WaitGroup
+
+	world   atomic.Pointer[world]
+	reloads chan reloading
+	history history
+	disk    disk
+	failed  chan error // from accept loops
+	retired sync.WaitGroup
+	ending  chan struct{} // closed by Close
+	end     sync.Once
+	watcher *watch.Watcher // of the configuration; nil: it is not watched
 }
 
-// upstream is a running upstream and what it was made from.
-type upstream struct {
-	config config.Upstream
-	client *tlsclient.Upstream
-}
-
-// Build makes a service from c: it loads the identities and settles the routes.
-// It opens no listener. Close ends a service that is not run.
-func Build(c *config.Config, log *slog.Logger) (*Service, error) {
-	generations, err := loadIdentities(c, time.Now())
-	if err != nil {
-		return nil, errors.Join(ErrConfig, err)
+// Build makes a service: it loads the identities and settles the routes. It opens
+// no listener and writes no file. Close ends a service that is not run.
+func Build(o Options) (*Service, error) {
+	s := &Service{Options: o, started: time.Now(), reloads: make(chan reloading, 1), failed: make(chan error, 1), ending: make(chan struct{})}
+	if s.Getenv == nil {
+		s.Getenv = os.Getenv
 	}
-	buffers := new(rawconn.Buffers)
-	s := &Service{log: log, config: c, upstreams: make(map[string]*upstream), phase: phases{log: log}}
-	s.proxy = proxy.New(proxy.Options{Buffers: buffers, Log: log})
+	if s.Level == nil {
+		s.Level = new(slog.LevelVar)
+	}
+	if s.Events == nil {
+		s.Events = journal.NewEvents(slog.DiscardHandler, 1)
+	}
+	s.phase.log = s.Log
+	s.meters.init()
+	s.proxy = proxy.New(proxy.Options{Buffers: &s.buffers, Log: s.Log, Unrouted: s.meters.unrouted})
 	s.front = &front.Server{
 		Handler: s.proxy.Serve,
-		Limits:  frontLimits(&c.Limits),
-		Buffers: buffers,
-		Log:     log,
-		Reading: caller.Reading,
+		Buffers: &s.buffers,
+		Log:     s.Log,
+		Reading: s.diag.Reading,
+		Who:     s.who,
 	}
-	for _, u := range c.Upstreams {
-		o, err := upstreamOptions(&u, &c.Limits, buffers)
-		if err != nil {
-			s.Close()
-			return nil, errors.Join(ErrConfig, err)
-		}
-		client := tlsclient.NewUpstream(o)
-		client.Use(generations[u.Identity])
-		s.upstreams[u.Name] = &upstream{config: u, client: client}
-	}
-	table, err := s.routes(c)
+	s.admin = s.newAdmin()
+	s.metrics = s.newMetrics()
+	empty := new(world)
+	w, err := s.build(o.Config, empty)
 	if err != nil {
-		s.Close()
+		s.diag.Close()
 		return nil, errors.Join(ErrConfig, err)
 	}
-	s.proxy.Use(table)
+	s.adopt(w, empty)
 	return s, nil
 }
 
-// Close ends the upstreams and gives up the listeners.
+// who is the uid behind a client connection.
+func (s *Service) who(c net.Conn) int64 {
+	uid, err := s.diag.UID(c)
+	if err != nil {
+		return front.NoCaller
+	}
+	return int64(uid)
+}
+
+// Close ends everything that Build and Listen have begun.
 func (s *Service) Close() {
-	for _, l := range s.listeners {
-		_ = l.Close() // closed already after a run
-	}
-	for _, u := range s.upstreams {
-		u.client.Close()
-	}
+	s.end.Do(func() { close(s.ending) })
+	s.world.Load().close()
+	s.retired.Wait()
+	s.diag.Close()
 }
 
 // Addresses returns where the service listens, once Listen has returned.
 func (s *Service) Addresses() []net.Addr {
 	var out []net.Addr
-	for _, l := range s.listeners {
+	for _, l := range s.world.Load().listeners {
 		out = append(out, l.Addr())
 	}
 	return out
 }
 
-// Listen opens the listeners of the configuration: all of them or none.
+// Listen opens the listeners of the configuration, all of them or none, the admin
+// socket and the request log.
 func (s *Service) Listen() error {
-	var errs []error
-	for _, l := range s.config.Listeners {
-		for _, a := range l.Addresses {
-			opened, err := open(a, l.Mode)
-			if err != nil {
-				errs = append(errs, fmt.Errorf("listener %q: %w", l.Name, err))
-				continue
-			}
-			s.listeners = append(s.listeners, &front.Listener{Name: l.Name, Listener: opened})
-		}
+	w := s.world.Load()
+	if err := s.listen(w, new(world)); err != nil {
+		return err
 	}
-	if len(s.listeners) == 0 && len(errs) == 0 {
-		return fmt.Errorf("%w: there is no listener; write [listener.http] address = \"127.0.0.1:8980\" into the configuration, or give --listen", ErrConfig)
-	}
-	if len(errs) == 0 {
-		return nil
-	}
-	for _, l := range s.listeners {
-		_ = l.Close() // nothing was accepted on it
-	}
-	s.listeners = nil
-	return fmt.Errorf("%w: %w", ErrListen, errors.Join(errs...))
+	s.record(w, new(world))
+	return nil
 }
 
 // Run serves until a signal comes, then drains. A second signal ends at once what
-// is still on its way. Listen must have succeeded.
+// is still on its way. SIGHUP reloads. Listen must have succeeded.
 func (s *Service) Run(signals <-chan os.Signal) error {
 	defer s.Close()
-	failed := make(chan error, len(s.listeners))
-	for _, l := range s.listeners {
-		s.serving.Go(func() {
-			if err := s.front.Serve(l); err != nil {
-				failed <- err
-			}
-		})
-	}
-	s.phase.enter(Running, "listeners", s.describe(), "upstreams", len(s.upstreams), "routes", len(s.config.Routes))
-	var err error
-	select {
-	case sig := <-signals:
-		s.phase.enter(Draining, "signal", sig.String(), "connections", s.front.Connections(), "budget", s.config.Drain.Timeout)
-	case err = <-failed:
-		s.phase.enter(Draining, "error", err)
-	}
+	w := s.world.Load()
+	s.serve(w, new(world))
+	s.phase.enter(Running, "listeners", s.describe(), "upstreams", len(w.upstreams), "routes", len(w.config.Routes))
+	err := s.attend(signals)
+	s.stopWatching()
 	s.drain(signals)
 	s.phase.enter(Stopping)
+	s.stopOperating()
 	s.serving.Wait()
 	return err
+}
+
+// attend does what is asked of a running daemon, until it is to end.
+func (s *Service) attend(signals <-chan os.Signal) error {
+	for {
+		select {
+		case sig := <-signals:
+			if sig == syscall.SIGHUP {
+				s.reload(reloading{by: "signal"})
+				continue
+			}
+			s.phase.enter(Draining, "signal", sig.String(), "connections", s.front.Connections(), "budget", s.world.Load().config.Drain.Timeout)
+			return nil
+		case r := <-s.reloads:
+			s.reload(r)
+		case err := <-s.failed:
+			s.phase.enter(Draining, "error", err)
+			return err
+		}
+	}
 }
 
 func (s *Service) describe() []string {
@@ -166,7 +189,7 @@ const noticeTime = time.Second
 // to end, which leaves time to answer; at its end, or with the next signal, they
 // are cut off.
 func (s *Service) drain(signals <-chan os.Signal) {
-	budget := s.config.Drain.Timeout
+	budget := s.world.Load().config.Drain.Timeout
 	s.front.Drain()
 	ctx, cancel := context.WithTimeout(context.Background(), budget)
 	defer cancel()
@@ -174,14 +197,21 @@ func (s *Service) drain(signals <-chan os.Signal) {
 	defer tell.Stop()
 	drained := make(chan error, 1)
 	go func() { drained <- s.front.Wait(ctx) }()
-	select {
-	case err := <-drained:
-		if err == nil {
-			return
+	for {
+		select {
+		case err := <-drained:
+			if err == nil {
+				return
+			}
+			s.Log.Warn("drain budget is used up; cutting connections", "connections", s.front.Connections())
+		case sig := <-signals:
+			if sig == syscall.SIGHUP {
+				s.Log.Warn("SIGHUP comes too late: the daemon is draining")
+				continue
+			}
+			s.Log.Warn("second signal; cutting connections", "signal", sig.String(), "connections", s.front.Connections())
 		}
-		s.log.Warn("drain budget is used up; cutting connections", "connections", s.front.Connections())
-	case sig := <-signals:
-		s.log.Warn("second signal; cutting connections", "signal", sig.String(), "connections", s.front.Connections())
+		break
 	}
 	s.front.Cut()
 	_ = s.front.Wait(context.Background()) // their sockets are closed: they end at once

@@ -219,11 +219,11 @@ func (u *Upstream) connect(l *link, ex *exchange) (*conn, error) {
 		l.endpoint.pending--
 		u.freed(1)
 		ex.tried = append(ex.tried, l.endpoint)
-		l.endpoint.shunned = time.Now().Add(shunTime)
+		l.endpoint.shunned, l.endpoint.down = time.Now().Add(shunTime), true
 		return nil, err
 	}
 	l.pool.conns[c] = struct{}{}
-	l.endpoint.shunned = time.Time{}
+	l.endpoint.shunned, l.endpoint.down = time.Time{}, false
 	u.count.opened++
 	if c.resumed {
 		u.count.resumed++

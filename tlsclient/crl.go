@@ -6,12 +6,20 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
 // revocations are the parsed revocation lists of an identity, RFC 5280 5.
 type revocations struct {
 	lists []*x509.RevocationList
+}
+
+func (r *revocations) same(other *revocations) bool {
+	if r == nil || other == nil {
+		return r == other
+	}
+	return slices.EqualFunc(r.lists, other.lists, func(a, b *x509.RevocationList) bool { return bytes.Equal(a.Raw, b.Raw) })
 }
 
 func (id Identity) loadCRL(g *Generation) error {

@@ -26,6 +26,9 @@ func (u *Upstream) Do(req *Request, resp *Response) error {
 	resp.TLSVersion, resp.Serial, resp.Generation = 0, "", nil
 	err := u.try(req, resp)
 	resp.Queue, resp.Connect = ex.queue, ex.connect
+	if e := asError(err); e != nil && resp.Endpoint == "" {
+		resp.Endpoint = e.Endpoint
+	}
 	return err
 }
 

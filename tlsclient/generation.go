@@ -1,9 +1,11 @@
 package tlsclient
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -14,14 +16,25 @@ type Generation struct {
 	Number   uint64
 	Leaf     *x509.Certificate
 
-	serial string
-	cert   tls.Certificate
-	roots  *x509.CertPool
-	crl    *revocations // nil: no check
+	serial  string
+	cert    tls.Certificate
+	roots   *x509.CertPool
+	anchors int          // in roots; 0: the system's
+	crl     *revocations // nil: no check
 }
 
 // Serial returns the leaf's serial number in hexadecimal.
 func (g *Generation) Serial() string { return g.serial }
+
+// Same reports whether two generations show the same certificate and trust the same
+// servers, so that one need not replace the other.
+func (g *Generation) Same(other *Generation) bool {
+	return g.Identity == other.Identity && slices.EqualFunc(g.cert.Certificate, other.cert.Certificate, bytes.Equal) &&
+		g.roots.Equal(other.roots) && g.crl.same(other.crl)
+}
+
+// Intermediates returns how many certificates follow the leaf in its file.
+func (g *Generation) Intermediates() int { return len(g.cert.Certificate) - 1 }
 
 // valid reports whether the leaf may be shown to a server at now.
 func (g *Generation) valid(now time.Time) error {
@@ -63,3 +76,7 @@ func (g *Generation) config(name string, o *Options) *tls.Config {
 	}
 	return cfg
 }
+
+// Anchors returns how many trust anchors there are, or 0 for those of the operating
+// system.
+func (g *Generation) Anchors() int { return g.anchors }

@@ -214,7 +214,7 @@ func (id Identity) loadRoots(g *Generation) error {
 	if err != nil {
 		return fmt.Errorf("trust anchors %q: %w", id.CA, err)
 	}
-	g.roots = x509.NewCertPool()
+	g.roots, g.anchors = x509.NewCertPool(), len(certs)
 	for _, c := range certs {
 		g.roots.AddCert(c)
 	}

@@ -82,6 +82,7 @@ type EndpointState struct {
 	Idle      int          // connections of the present generation
 	Busy      int          // connections of the present generation
 	Drained   bool
+	Down      bool      // no connection could be made the last time
 	Shunned   time.Time // until when it is tried only after all others
 	Attempts  uint64    // exchanges that were given a connection to it, or should have been
 	Failures  uint64    // that were its own fault
@@ -123,7 +124,7 @@ func (u *Upstream) State() State {
 // state is what the endpoint itself knows. The upstream's mutex is held.
 func (e *endpoint) state() EndpointState {
 	s := EndpointState{
-		Address: e.name, Pending: e.pending, Drained: e.drained, Shunned: e.shunned, Attempts: e.attempts.Load(),
+		Address: e.name, Pending: e.pending, Drained: e.drained, Down: e.down, Shunned: e.shunned, Attempts: e.attempts.Load(),
 	}
 	s.IPs, s.NoIP = e.addresses.present()
 	s.Failures, s.LastError, s.LastTime = e.troubles.get()
@@ -156,7 +157,7 @@ func (u *Upstream) Resume(address string) []string {
 func (u *Upstream) Reset(address string) []string {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.each(address, func(e *endpoint) { e.shunned = time.Time{} })
+	return u.each(address, func(e *endpoint) { e.shunned, e.down = time.Time{}, false })
 }
 
 func (u *Upstream) each(address string, do func(*endpoint)) (names []string) {

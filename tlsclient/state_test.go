@@ -80,11 +80,11 @@ func TestResetEndsShunning(t *testing.T) {
 		f.do(f.request("GET")).expect(t, 200, "ok")
 	}
 	s := f.upstream.State().Endpoints[dead]
-	if !s.Shunned.After(time.Now()) || s.Failures == 0 || s.LastError == nil || s.LastError.Class != tlsclient.ConnectFailed {
+	if !s.Down || !s.Shunned.After(time.Now()) || s.Failures == 0 || s.LastError == nil || s.LastError.Class != tlsclient.ConnectFailed {
 		t.Fatalf("a dead endpoint is %+v", s)
 	}
 	f.upstream.Reset("127.0.0.1:1")
-	if s := f.upstream.State().Endpoints[dead]; s.Shunned.After(time.Now()) {
+	if s := f.upstream.State().Endpoints[dead]; s.Down || s.Shunned.After(time.Now()) {
 		t.Errorf("%+v after Reset", s)
 	}
 }

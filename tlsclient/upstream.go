@@ -91,6 +91,7 @@ type endpoint struct {
 	pending   int       // exchanges that use or want a connection to it
 	shunned   time.Time // until when it is tried only after all others
 	drained   bool      // by hand: it is not tried
+	down      bool      // no connection could be made the last time
 	next      int       // which of its addresses is dialled first
 	attempts  atomic.Uint64
 	troubles  troubles

@@ -64,7 +64,7 @@ func (c *checkCmd) Run(w world) error {
 // build makes the service and throws it away: the files the configuration names
 // are read and checked on the way.
 func build(conf *config.Config) error {
-	s, err := service.Build(conf, slog.New(slog.DiscardHandler))
+	s, err := service.Build(service.Options{Config: conf, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func build(conf *config.Config) error {
 func (c *checkCmd) printJSON(w io.Writer, conf *config.Config, problem error) error {
 	out := checked{OK: problem == nil}
 	if problem != nil {
-		out.Errors = lines(problem)
+		out.Errors = service.Lines(problem)
 	}
 	if conf != nil {
 		for _, s := range conf.Settings() {

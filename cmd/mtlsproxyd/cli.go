@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"io"
-	"strings"
 
 	"github.com/alecthomas/kong"
 
@@ -90,10 +89,30 @@ func (s *source) load(w world) (*config.Config, error) {
 	if len(one.Listen) > 0 || one.Upstream+one.Cert+one.Key+one.CA+one.ServerName != "" {
 		o.One = &one
 	}
-	if o.File == "" && s.Upstream == "" {
-		o.File, o.Optional = defaultConfig, true
+	if o.File == "" {
+		o.File, o.Optional = s.file(), true
 	}
 	return config.Load(o)
+}
+
+// loadComplete is load, with an error if nobody could be served.
+func (s *source) loadComplete(w world) (*config.Config, error) {
+	c, err := s.load(w)
+	if err != nil {
+		return nil, err
+	}
+	if err := complete(c); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// file is the main configuration file, or "" if there is none.
+func (s *source) file() string {
+	if s.Config == "" && s.Upstream == "" {
+		return defaultConfig
+	}
+	return s.Config
 }
 
 // complete reports what a configuration lacks to serve anybody.
@@ -115,18 +134,6 @@ var (
 	errNoRoute    = errors.New("there is no route, so there is nothing to forward; give --upstream with --cert, --key and --ca, or write " + defaultConfig)
 	errNoListener = errors.New("there is no listener, so nobody can connect; give --listen 127.0.0.1:8980, or write [listener.http] into the configuration")
 )
-
-// lines splits an error into the things that are wrong. The classes of errors are
-// for the exit code.
-func lines(err error) []string {
-	text := err.Error()
-	for _, class := range []error{service.ErrConfig, service.ErrListen} {
-		if rest, ok := strings.CutPrefix(text, class.Error()); ok {
-			text = strings.TrimLeft(rest, ": \n")
-		}
-	}
-	return strings.Split(strings.TrimSpace(text), "\n")
-}
 
 // say writes for a person. There is nobody to tell if that fails.
 func say(w io.Writer, text string) { _, _ = io.WriteString(w, text) }

@@ -32,15 +32,19 @@ var imports = map[string][]string{
 	"service/caller":    {"github.com/mdlayher/netlink", "golang.org/x/sys/unix"},
 	"service/config":    {"github.com/pelletier/go-toml/v2", "github.com/pelletier/go-toml/v2/unstable"},
 	"service/front":     {"tlsclient/http1", "tlsclient/rawconn"},
-	"service/proxy":     {"service/front", "tlsclient", "tlsclient/http1", "tlsclient/rawconn", "golang.org/x/time/rate"},
-	"service/watch":     {"github.com/fsnotify/fsnotify"},
+	"service/proxy": {
+		"journal", "service/front", "tlsclient", "tlsclient/http1", "tlsclient/rawconn",
+		"github.com/VictoriaMetrics/metrics", "golang.org/x/time/rate",
+	},
+	"service/watch": {"github.com/fsnotify/fsnotify"},
 	"service": {
-		"service/caller", "service/config", "service/front", "service/proxy",
-		"tlsclient", "tlsclient/http1", "tlsclient/rawconn",
+		"journal", "service/admin", "service/admin/api", "service/caller", "service/config", "service/front", "service/proxy",
+		"service/watch", "tlsclient", "tlsclient/http1", "tlsclient/rawconn",
+		"github.com/VictoriaMetrics/metrics",
 	},
 	"service/demo": {"service", "service/config"},
 
-	"cmd/mtlsproxyd": {"service", "service/config", "service/demo", "github.com/alecthomas/kong"},
+	"cmd/mtlsproxyd": {"journal", "service", "service/config", "service/demo", "github.com/alecthomas/kong"},
 
 	"cmd/mtlsproxyctl": {
 		"cmd/mtlsproxyctl/prom", "cmd/mtlsproxyctl/text", "cmd/mtlsproxyctl/top", "service/admin/api",

@@ -7,6 +7,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/alecthomas/kong"
 
@@ -38,6 +40,16 @@ type world struct {
 	env            []string
 	dir            string // the working directory
 	stdout, stderr io.Writer
+}
+
+// getenv is os.Getenv in this world.
+func (w world) getenv(name string) string {
+	for _, pair := range slices.Backward(w.env) {
+		if value, ok := strings.CutPrefix(pair, name+"="); ok {
+			return value
+		}
+	}
+	return ""
 }
 
 // run parses the arguments, runs the command they name and returns its exit code.
@@ -99,7 +111,7 @@ func report(w io.Writer, err error) {
 	if errors.Is(err, errFailed) || errors.As(err, &told) {
 		return
 	}
-	for _, line := range lines(err) {
+	for _, line := range service.Lines(err) {
 		say(w, "mtlsproxyd: "+line+"\n")
 	}
 	if errors.Is(err, errNoRoute) {

@@ -9,7 +9,9 @@ import (
 	"runtime/pprof"
 	"syscall"
 
+	"github.com/mtlsproxy/mtlsproxy/journal"
 	"github.com/mtlsproxy/mtlsproxy/service"
+	"github.com/mtlsproxy/mtlsproxy/service/config"
 )
 
 // runCmd is the daemon.
@@ -22,8 +24,9 @@ type runCmd struct {
 // Help is the second half of --help.
 func (runCmd) Help() string {
 	return `SIGTERM and Ctrl-C drain: no new requests, while those under way may finish within
-drain.timeout; a second signal cuts them off. SIGHUP changes nothing: a new
-configuration and new certificates need a restart.
+drain.timeout; a second signal cuts them off. SIGHUP reloads the configuration and
+the certificates, as mtlsproxyctl reload does; if anything is wrong with them,
+nothing changes, and the log says why.
 
 Exit codes: 0 ended by a signal, 64 wrong usage, 69 an address cannot be listened
 on, 70 internal error, 77 not permitted, 78 wrong configuration. All that is wrong
@@ -32,26 +35,32 @@ with the configuration is reported at once.`
 
 // Run serves until a signal comes.
 func (c *runCmd) Run(w world) (err error) {
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	signals := make(chan os.Signal, 4)
+	// Before anything is loaded: a SIGHUP from now on finds its way.
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
 	// Whoever reads the log may go away; that must not end the daemon.
 	signal.Ignore(syscall.SIGPIPE)
 
-	conf, err := c.load(w)
+	conf, err := c.loadComplete(w)
 	if err != nil {
 		return err
 	}
-	if err := complete(conf); err != nil {
-		return err
-	}
-	var level slog.Level
+	level := new(slog.LevelVar)
 	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
 		return fmt.Errorf("--log-level: %w", err)
 	}
-	log := slog.New(slog.NewTextHandler(w.stderr, &slog.HandlerOptions{Level: level}))
-	defer outliveHangup(log)()
-	s, err := service.Build(conf, log)
+	events := journal.NewEvents(slog.NewTextHandler(w.stderr, &slog.HandlerOptions{Level: level}), keptEvents)
+	s, err := service.Build(service.Options{
+		Config:  conf,
+		Load:    func() (*config.Config, error) { return c.loadComplete(w) },
+		File:    c.file(),
+		Version: describe(),
+		Log:     slog.New(events),
+		Events:  events,
+		Level:   level,
+		Getenv:  w.getenv,
+	})
 	if err != nil {
 		return err
 	}
@@ -70,24 +79,8 @@ func (c *runCmd) Run(w world) (err error) {
 	return s.Run(signals)
 }
 
-// outliveHangup keeps SIGHUP, which asks many daemons to reload, from ending this
-// one. The returned function undoes it.
-func outliveHangup(log *slog.Logger) (undo func()) {
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for range hangups {
-			log.Warn("SIGHUP changes nothing: this version cannot reload; restart it instead")
-		}
-	}()
-	return func() {
-		signal.Stop(hangups)
-		close(hangups)
-		<-done
-	}
-}
+// keptEvents is how many events are kept in memory, for the admin API.
+const keptEvents = 512
 
 func profile(path string) (stop func() error, err error) {
 	f, err := os.Create(path)

@@ -128,7 +128,7 @@ func (d *demo) listenOn(address string) error {
 	if err != nil {
 		return err
 	}
-	s, err := service.Build(c, d.Log)
+	s, err := service.Build(service.Options{Config: c, Log: d.Log})
 	if err != nil {
 		return err
 	}
@@ -154,7 +154,11 @@ func (d *demo) config(address string) config.Options {
 			Cert:     d.pki.cert, Key: d.pki.key, CA: d.pki.ca,
 			ServerName: serverName,
 		},
-		Set: []string{routeHosts},
+		Set: []string{
+			routeHosts,
+			`log.directory="` + filepath.Join(d.dir, "log") + `"`,
+			`admin.address="` + filepath.Join(d.dir, "admin.sock") + `"`,
+		},
 	}
 }
 

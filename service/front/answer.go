@@ -31,8 +31,8 @@ func (x *Exchange) Head(status int, reason []byte, fields []http1.Field, framing
 		framing = http1.ByClose
 		x.closing = true
 	}
-	x.stage, x.framing, x.left, x.before = body, framing, length, x.written
-	x.closing = x.closing || x.cut.Load() || x.conn.server.draining.Load()
+	x.stage, x.status, x.framing, x.left, x.before = body, status, framing, length, x.written
+	x.closing = x.closing || x.cut.Load() || x.conn.ending()
 	x.out = http1.AppendStatusLine(x.out, status, reason)
 	for i := range fields {
 		f := &fields[i]
@@ -117,7 +117,7 @@ func (x *Exchange) write(p []byte) error {
 	if x.err != nil {
 		return x.err
 	}
-	x.conn.sock.WriteWithin(x.conn.server.Limits.BodyTimeout)
+	x.conn.sock.WriteWithin(x.conn.limits().BodyTimeout)
 	n, err := x.conn.sock.Write(p)
 	x.written += int64(n)
 	if err != nil {
@@ -145,7 +145,7 @@ func (x *Exchange) Retract() bool {
 	if x.stage != body || x.written != x.before || x.err != nil {
 		return false
 	}
-	x.out, x.stage = x.out[:0], nothing
+	x.out, x.stage, x.status = x.out[:0], nothing, 0
 	return true
 }
 
@@ -155,8 +155,14 @@ func (x *Exchange) Abort() {
 	x.closing = true
 }
 
-// Written returns how many bytes of the answer the socket has taken.
-func (x *Exchange) Written() int64 { return x.written }
+// Status returns the status of the answer as it was given to Head, or 0.
+func (x *Exchange) Status() int { return x.status }
+
+// Traffic returns how many bytes have been read of the client's request and how
+// many written to the client, heads and what frames the bodies included.
+func (x *Exchange) Traffic() (in, out int64) {
+	return x.conn.sock.Received() - int64(len(x.reader.Buffered())) - x.from.in, x.conn.sock.Written() - x.from.out
+}
 
 // Answer writes a whole answer with a short text body.
 func (x *Exchange) Answer(status int, reason string, fields []http1.Field, text string) error {

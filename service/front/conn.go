@@ -27,6 +27,13 @@ type conn struct {
 	sock     *rawconn.Conn
 	remote   string // the client's IP address, or "" on a unix socket
 	state    atomic.Int32
+
+	number    uint64
+	since     time.Time
+	caller    atomic.Int64
+	exchanges atomic.Uint64          // begun
+	route     atomic.Pointer[string] // of the last one
+	tunnel    atomic.Bool
 }
 
 func newConn(s *Server, l *Listener, nc net.Conn) (*conn, error) {
@@ -34,7 +41,8 @@ func newConn(s *Server, l *Listener, nc net.Conn) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{server: s, listener: l, sock: sock}
+	c := &conn{server: s, listener: l, sock: sock, number: s.numbers.Add(1), since: time.Now()}
+	c.caller.Store(NoCaller)
 	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
 		c.remote = a.AddrPort().Addr().Unmap().String()
 	}
@@ -66,9 +74,9 @@ func (c *conn) end() {
 // await waits for the first bytes of a request. Nothing but the connection
 // itself is held meanwhile.
 func (c *conn) await() (buf []byte, n int, ok bool) {
-	c.sock.ReadWithin(c.server.Limits.IdleTimeout)
+	c.sock.ReadWithin(c.limits().IdleTimeout)
 	c.state.Store(idle)
-	if c.server.draining.Load() && c.sock.Quiet() { // Drain may have passed by before we were idle
+	if c.ending() && c.sock.Quiet() { // Drain may have passed by before we were idle
 		return nil, 0, false
 	}
 	buf, n, err := c.sock.ReadLease(c.server.Buffers)
@@ -78,6 +86,11 @@ func (c *conn) await() (buf []byte, n int, ok bool) {
 	}
 	return buf, n, err == nil
 }
+
+func (c *conn) limits() *Limits { return c.server.limits.Load() }
+
+// ending reports whether the connection is to take no more exchanges.
+func (c *conn) ending() bool { return c.server.draining.Load() || c.listener.removed.Load() }
 
 // closeIdle closes the connection if it is between exchanges. A request that has
 // come in and was not read yet is answered first.
@@ -112,6 +125,7 @@ func (x *Exchange) rests() bool {
 // serveOne reads one head and has its exchange handled.
 func (c *conn) serveOne(x *Exchange) bool {
 	x.reset()
+	c.count()
 	head, err := x.readHead()
 	if err != nil && !x.refuse(err) {
 		return false
@@ -121,6 +135,18 @@ func (c *conn) serveOne(x *Exchange) bool {
 	}
 	c.server.Handler(x)
 	return x.finish()
+}
+
+// count begins an exchange in the books, and finds out who is there with the first.
+func (c *conn) count() {
+	if c.exchanges.Add(1) > 1 || c.server.Who == nil {
+		return
+	}
+	// On a goroutine of its own: to ask takes more stack than anything else a
+	// connection does, and its own would stay that large.
+	found := make(chan int64)
+	go func() { found <- c.server.Who(c.sock.NetConn()) }()
+	c.caller.Store(<-found)
 }
 
 // refuse prepares the exchange for an answer to a head that did not come whole,
@@ -144,7 +170,7 @@ func (x *Exchange) refuse(err error) bool {
 
 // understand parses a whole head and opens the body behind it.
 func (x *Exchange) understand(head []byte) {
-	if err := x.Request.Parse(head, x.conn.server.Limits.Limits); err != nil {
+	if err := x.Request.Parse(head, x.conn.limits().Limits); err != nil {
 		x.Broken = err
 		x.closing = true
 		x.Request.Framing = http1.NoBody
@@ -161,13 +187,13 @@ type bodySource struct{ *conn }
 
 // Read implements io.Reader.
 func (b bodySource) Read(p []byte) (int, error) {
-	b.sock.ReadWithin(b.server.Limits.BodyTimeout)
+	b.sock.ReadWithin(b.limits().BodyTimeout)
 	return b.sock.Read(p)
 }
 
 // readHead reads until the head is whole and takes it from the reader.
 func (x *Exchange) readHead() ([]byte, error) {
-	limits := &x.conn.server.Limits
+	limits := x.conn.limits()
 	x.reader.Src = x.conn.sock
 	from, skipped, timed := 0, false, false
 	for {

@@ -31,6 +31,7 @@ type Exchange struct {
 	out    []byte // what is answered and not written yet
 
 	stage   stage
+	status  int
 	framing http1.Framing // of the answer
 	left    int64         // of a ByLength answer
 	head    bool          // the request's method is HEAD
@@ -39,6 +40,8 @@ type Exchange struct {
 	written int64
 	before  int64 // what was written when the answer began
 	err     error // of a write
+
+	from struct{ in, out int64 } // where the exchange began in the connection's streams
 }
 
 type stage uint8
@@ -59,8 +62,9 @@ func (x *Exchange) begin(c *conn, buf []byte, n int) {
 
 func (x *Exchange) reset() {
 	x.Broken, x.err = nil, nil
-	x.out, x.stage, x.closing, x.written = x.out[:0], nothing, false, 0
+	x.out, x.stage, x.status, x.closing, x.written = x.out[:0], nothing, 0, false, 0
 	x.cut.Store(false)
+	x.from.in, x.from.out = x.conn.sock.Received()-int64(len(x.reader.Buffered())), x.conn.sock.Written()
 }
 
 func (x *Exchange) release() {
@@ -78,10 +82,17 @@ func (x *Exchange) dropBuffer() {
 }
 
 // Listener returns the name of the listener the request came by.
-func (x *Exchange) Listener() string { return x.conn.listener.Name }
+func (x *Exchange) Listener() string { return x.conn.listener.Name() }
 
 // Remote returns the client's IP address, or "" on a unix socket.
 func (x *Exchange) Remote() string { return x.conn.remote }
+
+// Caller returns the uid of the caller, or NoCaller.
+func (x *Exchange) Caller() int64 { return x.conn.caller.Load() }
+
+// Take says by which route the exchange goes, for Connections. The name must not
+// change.
+func (x *Exchange) Take(route *string) { x.conn.route.Store(route) }
 
 // Begun reports whether any of a final answer has been given to Head.
 func (x *Exchange) Begun() bool { return x.stage != nothing }

@@ -25,21 +25,50 @@ type Limits struct {
 // Listener is a socket under the name that routes know it by.
 type Listener struct {
 	net.Listener
-	Name string
+
+	name     atomic.Pointer[string]
+	removed  atomic.Bool
+	open     atomic.Int64
+	accepted atomic.Uint64
 }
 
-// Server serves client connections. Its fields must be set before Serve.
+// NewListener gives l a name.
+func NewListener(l net.Listener, name string) *Listener {
+	named := &Listener{Listener: l}
+	named.Rename(name)
+	return named
+}
+
+// Name returns the listener's name.
+func (l *Listener) Name() string { return *l.name.Load() }
+
+// Rename gives the listener another name, which holds for requests to come on all
+// its connections.
+func (l *Listener) Rename(name string) { l.name.Store(&name) }
+
+// Open returns how many connections are open that came by the listener.
+func (l *Listener) Open() int { return int(l.open.Load()) }
+
+// Accepted returns how many connections have come by the listener.
+func (l *Listener) Accepted() uint64 { return l.accepted.Load() }
+
+// Server serves client connections. Its fields must be set, and Limit called,
+// before Serve.
 type Server struct {
 	// Handler answers an exchange. It must leave it ended, aborted or tunnelled.
 	Handler func(*Exchange)
-	Limits  Limits
 	Buffers *rawconn.Buffers
 	Log     *slog.Logger
 	// Reading tells, for a TCP client that has ended its own stream, whether it
 	// still reads. nil means that it does not.
 	Reading func(local, remote net.Addr) bool
+	// Who returns the uid of the caller behind a connection, or NoCaller. It is
+	// asked once for each, with the first exchange. nil means that nobody is known.
+	Who func(net.Conn) int64
 
+	limits    atomic.Pointer[Limits]
 	exchanges sync.Pool // of *Exchange
+	numbers   atomic.Uint64
 
 	mu        sync.Mutex
 	listeners map[*Listener]struct{}
@@ -51,12 +80,18 @@ type Server struct {
 	running  sync.WaitGroup
 }
 
-// Serve accepts connections on l until Drain. It closes l.
+// NoCaller stands for a caller that is not known.
+const NoCaller = -1
+
+// Limit sets the limits, at any time: a connection sees them with its next step.
+func (s *Server) Limit(l Limits) { s.limits.Store(&l) }
+
+// Serve accepts connections on l until Drain or Remove. It closes l.
 func (s *Server) Serve(l *Listener) error {
 	if !s.addListener(l) {
 		return l.Close()
 	}
-	s.Log.Debug("listener serves", "listener", l.Name, "address", l.Addr().String())
+	s.Log.Debug("listener serves", "listener", l.Name(), "address", l.Addr().String())
 	var pause time.Duration
 	for {
 		nc, err := l.Accept()
@@ -64,15 +99,15 @@ func (s *Server) Serve(l *Listener) error {
 		case err == nil:
 			pause = 0
 			s.open(l, nc)
-		case s.draining.Load() && errors.Is(err, net.ErrClosed):
+		case (s.draining.Load() || l.removed.Load()) && errors.Is(err, net.ErrClosed):
 			return nil
 		case errors.Is(err, net.ErrClosed):
-			return fmt.Errorf("listener %q was closed: %w", l.Name, err)
+			return fmt.Errorf("listener %q was closed: %w", l.Name(), err)
 		default:
 			// Out of descriptors, most likely. Connections wait in the backlog;
 			// trying again at once would only burn the processor.
 			if pause == 0 {
-				s.Log.Warn("accepting a connection failed; retrying", "listener", l.Name, "error", err)
+				s.Log.Warn("accepting a connection failed; retrying", "listener", l.Name(), "error", err)
 			}
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
 			select {
@@ -101,12 +136,12 @@ func (s *Server) addListener(l *Listener) bool {
 func (s *Server) open(l *Listener, nc net.Conn) {
 	c, err := newConn(s, l, nc)
 	if err != nil {
-		s.Log.Error("taking a connection failed", "listener", l.Name, "error", err)
+		s.Log.Error("taking a connection failed", "listener", l.Name(), "error", err)
 		_ = nc.Close() // it could not be used
 		return
 	}
 	s.mu.Lock()
-	if s.draining.Load() {
+	if s.draining.Load() || l.removed.Load() {
 		s.mu.Unlock()
 		_ = nc.Close() // no byte of it was read: the client may try again
 		return
@@ -117,6 +152,8 @@ func (s *Server) open(l *Listener, nc net.Conn) {
 	s.conns[c] = struct{}{}
 	s.running.Add(1)
 	s.mu.Unlock()
+	l.accepted.Add(1)
+	l.open.Add(1)
 	go c.serve()
 }
 
@@ -124,7 +161,22 @@ func (s *Server) forget(c *conn) {
 	s.mu.Lock()
 	delete(s.conns, c)
 	s.mu.Unlock()
+	c.listener.open.Add(-1)
 	s.running.Done()
+}
+
+// Remove stops accepting on l and ends its connections as Drain does.
+func (s *Server) Remove(l *Listener) {
+	l.removed.Store(true)
+	_ = l.Close() // its accept loop sees it
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.listeners, l)
+	for c := range s.conns {
+		if c.listener == l {
+			c.closeIdle()
+		}
+	}
 }
 
 // Connections returns how many client connections are open.

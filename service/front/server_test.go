@@ -51,7 +51,7 @@ func TestAcceptDoesNotSpinWithoutDescriptors(t *testing.T) {
 		s := &Server{Log: slog.New(slog.NewTextHandler(&log, nil))}
 		l := &exhausted{closed: make(chan struct{})}
 		served := make(chan error)
-		go func() { served <- s.Serve(&Listener{Listener: l, Name: "http"}) }()
+		go func() { served <- s.Serve(NewListener(l, "http")) }()
 		<-time.After(time.Minute) // of the bubble's clock
 		synctest.Wait()
 		if n := l.accepts.Load(); n < 60 || n > 80 {
@@ -71,7 +71,7 @@ func TestListenerThatIsClosedByOthersIsAnError(t *testing.T) {
 	l := &exhausted{closed: make(chan struct{})}
 	l.Close()
 	s := &Server{Log: slog.New(slog.DiscardHandler)}
-	if err := s.Serve(&Listener{Listener: l, Name: "http"}); !errors.Is(err, net.ErrClosed) || !strings.Contains(err.Error(), `"http"`) {
+	if err := s.Serve(NewListener(l, "http")); !errors.Is(err, net.ErrClosed) || !strings.Contains(err.Error(), `"http"`) {
 		t.Errorf("Serve returned %v", err)
 	}
 }
@@ -80,7 +80,7 @@ func TestServeAfterDrainClosesItsListener(t *testing.T) {
 	s := &Server{Log: slog.New(slog.DiscardHandler)}
 	s.Drain()
 	l := &exhausted{closed: make(chan struct{})}
-	if err := s.Serve(&Listener{Listener: l, Name: "http"}); err != nil {
+	if err := s.Serve(NewListener(l, "http")); err != nil {
 		t.Errorf("Serve returned %v", err)
 	}
 	<-l.closed
@@ -96,10 +96,10 @@ func serve(t *testing.T, handler func(*Exchange)) (s *Server, dial func() net.Co
 	if err != nil {
 		t.Fatal(err)
 	}
-	s = &Server{Handler: handler, Buffers: new(rawconn.Buffers), Log: slog.New(slog.DiscardHandler),
-		Limits: Limits{Limits: http1.DefaultLimits(), HeaderTimeout: time.Minute, IdleTimeout: time.Minute, BodyTimeout: time.Minute}}
+	s = &Server{Handler: handler, Buffers: new(rawconn.Buffers), Log: slog.New(slog.DiscardHandler)}
+	s.Limit(Limits{Limits: http1.DefaultLimits(), HeaderTimeout: time.Minute, IdleTimeout: time.Minute, BodyTimeout: time.Minute})
 	served := make(chan error, 1)
-	go func() { served <- s.Serve(&Listener{Listener: l, Name: "http"}) }()
+	go func() { served <- s.Serve(NewListener(l, "http")) }()
 	t.Cleanup(func() {
 		s.Drain()
 		s.Cut()

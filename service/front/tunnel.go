@@ -21,6 +21,7 @@ type Tunnel struct {
 func (x *Exchange) Tunnel() (Tunnel, error) {
 	err := x.Flush()
 	x.stage = tunnelled
+	x.conn.tunnel.Store(true)
 	x.conn.server.Buffers.Put(x.out)
 	x.out = nil
 	if x.reader.Empty() {

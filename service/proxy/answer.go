@@ -60,6 +60,8 @@ func diagnose(err error) *failure {
 		f.status, f.hint = 503, "all connections to the upstream are busy; try again"
 	case tlsclient.Draining:
 		f.status, f.hint = 503, "the daemon is stopping; try again"
+	case tlsclient.NoEndpoint:
+		f.status, f.hint = 503, "every endpoint of the upstream is drained; mtlsproxyctl resume undoes that"
 	case tlsclient.IdentityUnavailable:
 		f.status, f.hint = 503, "no valid client certificate is loaded for this upstream"
 	case tlsclient.IdentityExpired:

@@ -22,8 +22,9 @@ import (
 
 // Options are what a Proxy needs.
 type Options struct {
-	Buffers *rawconn.Buffers
-	Log     *slog.Logger
+	Buffers  *rawconn.Buffers
+	Log      *slog.Logger
+	Unrouted *Meter // of exchanges that no route takes
 }
 
 // Proxy answers exchanges by forwarding them. Use gives it its routes.
@@ -57,12 +58,29 @@ func New(o Options) *Proxy {
 		xForwardedFor: []byte("X-Forwarded-For"), xForwardedHost: []byte("X-Forwarded-Host"),
 		xForwardedProto: []byte("X-Forwarded-Proto"), http: []byte("http"),
 	}
-	p.table.Store(&Table{})
+	p.table.Store(emptyTable())
 	return p
 }
 
-// Use makes t the table for all exchanges that begin from now on.
-func (p *Proxy) Use(t *Table) { p.table.Store(t) }
+// Use makes t the table for all exchanges that begin from now on. The one before is
+// retired: its Unused is closed once the last of its exchanges has ended.
+func (p *Proxy) Use(t *Table) (retired *Table) {
+	retired = p.table.Swap(t)
+	retired.leave() // the proxy's own use
+	return retired
+}
+
+// enter takes part in the present table until leave.
+func (p *Proxy) enter() *Table {
+	for {
+		t := p.table.Load()
+		t.users.Add(1)
+		if p.table.Load() == t {
+			return t
+		}
+		t.leave() // it was retired just now, and may be out of use already
+	}
+}
 
 // exchange is the proxy's side of a front.Exchange.
 type exchange struct {
@@ -72,6 +90,8 @@ type exchange struct {
 	req  tlsclient.Request
 	resp tlsclient.Response
 	mem  []byte // what fields are made of
+
+	account
 }
 
 // scratch returns where to build a value; keep returns it for good.
@@ -92,15 +112,16 @@ func (p *Proxy) Serve(x *front.Exchange) {
 	}
 	e.x = x
 	e.id = e.keep(p.newID(e.scratch()))
+	e.open(p.enter(), p.Unrouted)
+	defer e.settle() // after a panic too
 	e.serve()
-	e.x, e.id, e.mem = nil, nil, e.mem[:0]
-	e.req = tlsclient.Request{}
-	p.pool.Put(e)
+	e.whole = true
 }
 
 func (e *exchange) serve() {
 	x := e.x
 	if x.Broken != nil {
+		e.path, e.method = x.Request.Path, x.Request.Method
 		e.fail(broken(x.Broken))
 		return
 	}
@@ -109,6 +130,7 @@ func (e *exchange) serve() {
 		e.fail(f)
 		return
 	}
+	e.take(r)
 	e.setID(r.AcceptID)
 	switch {
 	case e.looped():
@@ -126,12 +148,16 @@ func (e *exchange) serve() {
 // read it: if those differ, somebody is being fooled.
 func (e *exchange) route() (*Route, *failure) {
 	req := &e.x.Request
-	t := e.p.table.Load()
+	t := e.table
 	q := query{listener: e.x.Listener(), method: req.Method, path: req.Path}
 	host, port, _ := http1.SplitAuthority(req.Authority)
 	q.host, q.port = e.keep(appendLower(e.scratch(), bytes.TrimSuffix(host, []byte(".")))), port
 	if i := bytes.IndexByte(q.path, '?'); i >= 0 {
 		q.path = q.path[:i]
+	}
+	e.host, e.path, e.method = q.host, q.path, q.method
+	if t.Query {
+		e.path = req.Path
 	}
 	r := t.find(&q)
 	if !plain(q.path) {
@@ -167,6 +193,7 @@ func appendLower(dst, b []byte) []byte {
 // forward sends the request upstream and its response back.
 func (e *exchange) forward(r *Route) {
 	e.prepare(r)
+	e.asked = true
 	defer e.resp.Close()
 	if err := r.Upstream.Do(&e.req, &e.resp); err != nil {
 		e.failWith(err)
@@ -206,7 +233,11 @@ func (e *exchange) prepare(r *Route) {
 		Method: e.keep(append(e.scratch(), req.Method...)), Target: target, Host: host, Fields: e.requestFields(r),
 		Framing: req.Framing, Length: req.Length, Body: &e.x.Body,
 		Continue: req.Continue, WebSocket: req.WebSocket && r.WebSocket,
-		Idempotent: req.Idempotent(), Client: e.x,
+		Idempotent: req.Idempotent(), Client: e.x, Begun: e.begun,
+	}
+	e.method = e.req.Method
+	if req.Framing != http1.NoBody {
+		e.path = e.keep(append(e.scratch(), e.path[:min(len(e.path), maxPath)]...))
 	}
 }
 
@@ -238,6 +269,7 @@ func (e *exchange) copyBody() error {
 func (e *exchange) failWith(err error) {
 	f := diagnose(err)
 	if f == nil {
+		e.blame(tlsclient.ClientGone, tlsclient.FaultClient)
 		e.x.Abort()
 		return
 	}
@@ -245,6 +277,7 @@ func (e *exchange) failWith(err error) {
 }
 
 func (e *exchange) fail(f *failure) {
+	e.blame(f.class, f.fault)
 	if f.fault != tlsclient.FaultClient {
 		e.p.warn.Do(func() {
 			e.p.Log.Warn("exchange failed", "id", string(e.id), "class", string(f.class), "fault", f.fault.String(), "error", f.cause)
@@ -266,7 +299,13 @@ func (e *exchange) ended(err error) {
 		return
 	}
 	e.x.Abort()
-	if f := diagnose(err); f != nil && f.fault != tlsclient.FaultClient {
+	f := diagnose(err)
+	if f == nil {
+		e.blame(tlsclient.ClientGone, tlsclient.FaultClient)
+		return
+	}
+	e.blame(f.class, f.fault)
+	if f.fault != tlsclient.FaultClient {
 		e.p.warn.Do(func() {
 			e.p.Log.Warn("response cut short", "id", string(e.id), "class", string(f.class), "fault", f.fault.String(), "error", f.cause)
 		})

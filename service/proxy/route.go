@@ -5,8 +5,13 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/VictoriaMetrics/metrics"
+
+	"github.com/mtlsproxy/mtlsproxy/journal"
 	"github.com/mtlsproxy/mtlsproxy/tlsclient"
 	"github.com/mtlsproxy/mtlsproxy/tlsclient/http1"
 )
@@ -34,6 +39,9 @@ type Route struct {
 	WebSocket bool // pass upgrades to websocket
 
 	TunnelIdle time.Duration // the longest silence in a tunnel; 0: no bound
+
+	Meter     *Meter
+	FirstByte *metrics.PrometheusHistogram // of the upstream, in seconds
 }
 
 // Setting is a field that a route sets in place of whatever there is by its name.
@@ -47,11 +55,33 @@ func Set(name, value string) Setting {
 	return Setting{http1.Field{Name: []byte(name), Value: []byte(value)}, http1.Fold(name)}
 }
 
-// Table finds routes. It is immutable.
+// Table finds routes. It is immutable once a Proxy uses it.
 type Table struct {
+	Records Recorder // where records go; nil: nowhere
+	Query   bool     // records keep the query of targets
+
 	exact  map[string][]*entry // by host without its port
 	suffix []*entry            // *.suffix, the longest first
 	any    []*entry
+
+	users  atomic.Int64 // exchanges that use it, less 1 once it is retired
+	unused chan struct{}
+	once   sync.Once
+}
+
+// Recorder keeps records. Add must copy what it keeps, and never wait.
+type Recorder interface {
+	Add(*journal.Record)
+}
+
+// Unused is closed when the table was retired and its last exchange has ended.
+func (t *Table) Unused() <-chan struct{} { return t.unused }
+
+// leave ends what enter began.
+func (t *Table) leave() {
+	if t.users.Add(-1) < 0 {
+		t.once.Do(func() { close(t.unused) })
+	}
 }
 
 // entry is one host of a route.
@@ -65,7 +95,7 @@ type entry struct {
 // the longer wildcard, before "*"; then the longer path, then a list of methods,
 // then a list of listeners.
 func NewTable(routes []*Route) (*Table, error) {
-	t := &Table{exact: make(map[string][]*entry)}
+	t := emptyTable()
 	for _, r := range routes {
 		for _, pattern := range r.Hosts {
 			if err := t.add(r, pattern); err != nil {
@@ -79,6 +109,10 @@ func NewTable(routes []*Route) (*Table, error) {
 	slices.SortStableFunc(t.suffix, compare)
 	slices.SortStableFunc(t.any, compare)
 	return t, nil
+}
+
+func emptyTable() *Table {
+	return &Table{exact: make(map[string][]*entry), unused: make(chan struct{})}
 }
 
 func (t *Table) add(r *Route, pattern string) error {

@@ -74,6 +74,10 @@ func (c *Conn) Reset() error {
 	return c.nc.Close()
 }
 
+// NetConn returns the connection that is wrapped. Only its addresses and socket
+// options may be used.
+func (c *Conn) NetConn() net.Conn { return c.nc }
+
 // LocalAddr implements net.Conn.
 func (c *Conn) LocalAddr() net.Addr { return c.nc.LocalAddr() }
 

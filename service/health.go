@@ -1,0 +1,120 @@
+package service
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/mtlsproxy/mtlsproxy/service/admin/api"
+)
+
+// soon is how long before its end a certificate is a matter for the operator, if it
+// lives long enough for that to mean anything.
+const soon = 7 * 24 * time.Hour
+
+// diagnosis collects what is wrong.
+type diagnosis struct{ reasons []api.Reason }
+
+func (d *diagnosis) add(state, subject, message, hint string) {
+	d.reasons = append(d.reasons, api.Reason{State: state, Subject: subject, Message: message, Hint: hint})
+}
+
+// Health implements admin.Viewer.
+func (b backend) Health() api.Health {
+	w, phase := b.world.Load(), b.phase.present()
+	d := diagnosis{reasons: []api.Reason{}}
+	d.phase(phase)
+	if len(w.config.Routes) == 0 {
+		d.add(api.Failing, "configuration", "there is no route, so every request is answered with 404", "write a [[route]], then reload")
+	}
+	d.identities(w, time.Now())
+	b.checkUpstreams(&d)
+	b.checkConfig(&d)
+	b.checkLog(&d, w)
+	h := api.Health{
+		Live: true, Ready: (phase == Running || phase == Reloading) && len(w.config.Routes) > 0,
+		State: api.Healthy, Reasons: d.reasons,
+	}
+	for _, r := range d.reasons {
+		if r.State == api.Failing || h.State == api.Healthy {
+			h.State = r.State
+		}
+	}
+	return h
+}
+
+func (d *diagnosis) phase(p Phase) {
+	switch p {
+	case Starting:
+		d.add(api.Failing, "daemon", "it has not begun to serve", "")
+	case Draining, Stopping:
+		d.add(api.Failing, "daemon", "it takes no new connections: it is "+p.String(), "start it again once it has ended")
+	}
+}
+
+// identities complains about certificates that are not valid, or not for long.
+func (d *diagnosis) identities(w *world, now time.Time) {
+	for _, c := range w.config.Identities {
+		leaf := w.identities[c.Name].generation.Leaf
+		subject := fmt.Sprintf("identity %q", c.Name)
+		left, life := leaf.NotAfter.Sub(now), leaf.NotAfter.Sub(leaf.NotBefore)
+		switch {
+		case left <= 0:
+			d.add(api.Degraded, subject, "its certificate expired on "+leaf.NotAfter.UTC().Format(time.RFC3339)+"; its upstreams are not asked",
+				"put a new certificate and key in place, then reload")
+		case now.Before(leaf.NotBefore):
+			d.add(api.Degraded, subject, "its certificate is not valid before "+leaf.NotBefore.UTC().Format(time.RFC3339), "check the clock")
+		case left < soon && left < life/3:
+			d.add(api.Degraded, subject, fmt.Sprintf("its certificate expires on %s, in %v", leaf.NotAfter.UTC().Format(time.RFC3339), left.Round(time.Minute)),
+				"put a new certificate and key in place, then reload")
+		}
+	}
+}
+
+// checkUpstreams complains about upstreams that get no exchanges through.
+func (b backend) checkUpstreams(d *diagnosis) {
+	for _, u := range b.Upstreams() {
+		bad := 0
+		why := ""
+		for _, e := range u.Endpoints {
+			if e.State != api.EndpointUp && e.State != api.EndpointUnknown {
+				bad++
+				why = e.Address + ": " + e.State + ": " + e.Why
+			}
+		}
+		subject := fmt.Sprintf("upstream %q", u.Name)
+		switch {
+		case bad == len(u.Endpoints):
+			d.add(api.Degraded, subject, "none of its endpoints can be used; "+why, "mtlsproxyctl upstreams shows each")
+		case bad > 0:
+			d.add(api.Degraded, subject, fmt.Sprintf("%d of its %d endpoints cannot be used; %s", bad, len(u.Endpoints), why), "mtlsproxyctl upstreams shows each")
+		case u.Pool.Waiting > 0:
+			d.add(api.Degraded, subject, fmt.Sprintf("all %d connections are busy, and %d exchanges wait", u.Pool.Max, u.Pool.Waiting), "raise pool.max, or find out why it is slow")
+		}
+	}
+}
+
+// checkConfig complains about reloads that failed and would fail.
+func (b backend) checkConfig(d *diagnosis) {
+	if h := b.history.get(); !h.healthy() {
+		d.add(api.Degraded, "configuration", fmt.Sprintf("the last reload, %s, failed: %s", ago(h.last.Time), h.last.Errors[0]), "mend it and reload again; mtlsproxyctl check tells whether it will do")
+		return
+	}
+	if _, err := b.onDisk(); err != nil {
+		d.add(api.Degraded, "configuration", "what is on disk cannot be loaded, so a restart would fail: "+Lines(err)[0], "mtlsproxyctl check tells all that is wrong")
+	}
+}
+
+// checkLog complains about a request log that loses records.
+func (b backend) checkLog(d *diagnosis, w *world) {
+	if w.unlogged != "" {
+		d.add(api.Degraded, "request log", w.unlogged, "")
+		return
+	}
+	s := b.LogStats()
+	if s.Error != "" {
+		d.add(api.Degraded, "request log", s.Error, "requests are served; their records are dropped until it can be written again")
+	}
+	for _, q := range s.Quarantined {
+		d.add(api.Degraded, "request log", fmt.Sprintf("segment %s was damaged and put aside: %s", q.Name, q.Why), "remove the file once nobody needs it")
+	}
+}

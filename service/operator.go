@@ -1,0 +1,207 @@
+package service
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/mtlsproxy/mtlsproxy/service/admin"
+	"github.com/mtlsproxy/mtlsproxy/service/admin/api"
+	"github.com/mtlsproxy/mtlsproxy/service/caller"
+	"github.com/mtlsproxy/mtlsproxy/service/config"
+)
+
+// access is who may do what on the admin socket and read the metrics on TCP.
+type access struct {
+	admin   admin.Access
+	metrics admin.MetricsAccess
+	unknown []error // rules that name nobody who exists
+}
+
+// adminGroup is the group that operates by default. It comes with the package; who
+// runs the daemon without it misses nothing.
+const adminGroup = "group:mtlsproxy-admin"
+
+// settleAccess looks up users and groups, and reads the metrics' token.
+func (s *Service) settleAccess(c *config.Config) (access, error) {
+	var a access
+	var errs []error
+	set := func(key string, rules []string) caller.Set {
+		allowed, err := caller.NewSet(rules)
+		switch {
+		case err == nil || slices.Equal(rules, []string{adminGroup}):
+		case errors.Is(err, caller.ErrNoSuchName):
+			a.unknown = append(a.unknown, fmt.Errorf("%s: %w", key, err))
+		default:
+			errs = append(errs, fmt.Errorf("%s: %w", key, err))
+		}
+		return allowed
+	}
+	a.admin.Read = set("[admin] read", c.Admin.Read)
+	a.admin.Operate = set("[admin] operate", c.Admin.Operate)
+	a.metrics.Callers = set("[metrics] callers", c.Metrics.Callers)
+	if c.Metrics.TokenFile != "" {
+		token, err := admin.ReadToken(c.Metrics.TokenFile)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("[metrics] token_file: %w", err))
+		}
+		a.metrics.Token = token
+	}
+	return a, errors.Join(errs...)
+}
+
+// grant makes a what holds from now on.
+func (s *Service) grant(a access) {
+	for _, err := range a.unknown {
+		s.Log.Warn("a rule names nobody who exists, so it lets nobody in", "error", err)
+	}
+	s.admin.Use(a.admin)
+	s.metrics.Use(a.metrics)
+}
+
+// operatorListener is the admin socket, or an address of the metrics.
+type operatorListener struct {
+	net.Listener
+	key     string
+	metrics bool
+}
+
+// adminSocket returns where c wants the admin socket to be.
+func (s *Service) adminSocket(c *config.Config) (path string, wanted bool) {
+	switch c.Admin.Address {
+	case config.AdminNone:
+		return "", false
+	case "":
+		return api.Sockets(os.Geteuid(), s.Getenv)[0], true
+	}
+	return c.Admin.Address, true
+}
+
+// listenOperator opens the admin socket and the addresses of the metrics, unless
+// old has them.
+func (s *Service) listenOperator(w, old *world) error {
+	var errs []error
+	if path, wanted := s.adminSocket(w.config); wanted {
+		l, err := s.openAdmin(old, path, w.config.Admin.Mode)
+		switch {
+		case err == nil:
+			w.operator = append(w.operator, l)
+		case w.config.Admin.Address != "":
+			errs = append(errs, fmt.Errorf("[admin] address: %w", err))
+		default: // nobody asked for this place
+			w.unreachable = err
+		}
+	}
+	for i, a := range w.config.Metrics.Addresses {
+		l, err := openMetrics(old, a, i)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("[metrics] address: %w", err))
+			continue
+		}
+		w.operator = append(w.operator, l)
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Service) openAdmin(old *world, path string, mode fs.FileMode) (*operatorListener, error) {
+	key := "unix:" + path
+	if l := old.operating(key); l != nil {
+		return l, nil
+	}
+	// The directory lets everybody pass and nobody but us change it; a user's runtime
+	// directory is closed to others already.
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // the socket has a mode of its own
+		return nil, err
+	}
+	l, err := openUnix(path, mode)
+	if err != nil {
+		return nil, err
+	}
+	return &operatorListener{Listener: l, key: key}, nil
+}
+
+func openMetrics(old *world, a config.Address, i int) (*operatorListener, error) {
+	key := fmt.Sprintf("%s#%d", a, i)
+	if l := old.operating(key); l != nil {
+		return l, nil
+	}
+	l, err := open(a, 0)
+	if err != nil {
+		return nil, err
+	}
+	return &operatorListener{Listener: l, key: key, metrics: true}, nil
+}
+
+func (w *world) operating(key string) *operatorListener {
+	i := slices.IndexFunc(w.operator, func(l *operatorListener) bool { return l.key == key })
+	if i < 0 {
+		return nil
+	}
+	return w.operator[i]
+}
+
+// serveOperator answers on what is new in w, and closes what of old is not in it.
+func (s *Service) serveOperator(w, old *world) {
+	if w.unreachable != nil {
+		s.Log.Warn("there is no admin socket; [admin] address can name another place for it, or say \"none\"", "error", w.unreachable)
+	}
+	for _, l := range w.operator {
+		if slices.Contains(old.operator, l) {
+			s.keepMode(l, w.config.Admin.Mode)
+			continue
+		}
+		serve := s.admin.Serve
+		if l.metrics {
+			serve = s.metrics.Serve
+		}
+		s.serving.Go(func() {
+			if err := serve(l); err != nil && !errors.Is(err, net.ErrClosed) {
+				s.Log.Error("serving the operator failed; reload to try again", "address", l.Addr().String(), "error", err)
+			}
+		})
+	}
+	for _, l := range old.operator {
+		if !slices.Contains(w.operator, l) {
+			_ = l.Close() // its accept loop sees it
+		}
+	}
+}
+
+// keepMode gives the admin socket the mode it should have.
+func (s *Service) keepMode(l *operatorListener, mode fs.FileMode) {
+	if l.metrics {
+		return
+	}
+	if err := os.Chmod(l.Addr().String(), mode); err != nil {
+		s.Log.Warn("changing the mode of the admin socket failed", "error", err)
+	}
+}
+
+// stopOperating ends the admin API. It comes last, so that a drain can be watched.
+func (s *Service) stopOperating() {
+	s.admin.Close()
+	s.metrics.Close()
+}
+
+func (s *Service) newAdmin() *admin.Server {
+	return admin.New(admin.Options{Backend: backend{s}, Log: s.Log, Who: s.diag.Of})
+}
+
+func (s *Service) newMetrics() *admin.MetricsServer {
+	return admin.NewMetrics(admin.MetricsOptions{Metrics: s.writeMetrics, Log: s.Log, Who: s.diag.Of})
+}
+
+// AdminSocket returns the path of the admin socket once Listen has returned, or "".
+func (s *Service) AdminSocket() string {
+	for _, l := range s.world.Load().operator {
+		if path, ok := strings.CutPrefix(l.key, "unix:"); ok {
+			return path
+		}
+	}
+	return ""
+}

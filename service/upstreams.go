@@ -1,0 +1,90 @@
+package service
+
+import (
+	"crypto/x509"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/mtlsproxy/mtlsproxy/service/admin/api"
+	"github.com/mtlsproxy/mtlsproxy/tlsclient"
+)
+
+// Upstreams implements admin.Viewer.
+func (b backend) Upstreams() []api.Upstream {
+	w := b.world.Load()
+	now := time.Now()
+	out := []api.Upstream{}
+	for _, c := range w.config.Upstreams {
+		s := w.upstreams[c.Name].client.State()
+		u := api.Upstream{
+			Name: c.Name, Identity: c.Identity, ServerName: c.ServerName, Endpoints: []api.Endpoint{},
+			Pool: api.Pool{
+				Max: c.Pool.Max, Open: s.Open, Idle: s.Idle, Busy: s.Open - s.Idle, Waiting: s.Waiting,
+				Opened: s.Opened, Reused: s.Reused, Closed: s.Closed,
+			},
+			Handshakes: s.Opened, Resumed: s.Resumed, Retries: s.Retries,
+		}
+		if s.Generation != nil {
+			u.Generation = s.Generation.Number
+		}
+		for i := range s.Endpoints {
+			u.Endpoints = append(u.Endpoints, describeEndpoint(&s.Endpoints[i], now))
+		}
+		out = append(out, u)
+	}
+	return out
+}
+
+func describeEndpoint(s *tlsclient.EndpointState, now time.Time) api.Endpoint {
+	e := api.Endpoint{
+		Address: s.Address, IPs: texts(s.IPs), Pending: s.Pending, Idle: s.Idle, Busy: s.Busy,
+		Attempts: s.Attempts, Failures: s.Failures,
+	}
+	if s.LastError != nil {
+		at := s.LastTime.UTC()
+		e.LastError, e.LastTime = fmt.Sprintf("%s: %v", s.LastError.Class, s.LastError.Err), &at
+	}
+	switch {
+	case s.Drained:
+		e.State, e.Why = api.EndpointDrained, "drained by hand; resume it with: mtlsproxyctl resume"
+	case len(s.IPs) == 0 && s.NoIP != nil:
+		e.State, e.Why = api.EndpointUnnamed, s.NoIP.Error()
+	case now.Before(s.Shunned):
+		until := s.Shunned.UTC()
+		e.State, e.Why, e.Until = api.EndpointShunned, e.LastError, &until
+	case s.Down:
+		e.State, e.Why = api.EndpointDown, e.LastError
+	case s.Attempts == 0:
+		e.State = api.EndpointUnknown
+	default:
+		e.State = api.EndpointUp
+	}
+	return e
+}
+
+func texts(ips []netip.Addr) []string {
+	out := make([]string, len(ips))
+	for i, ip := range ips {
+		out[i] = ip.String()
+	}
+	return out
+}
+
+// sans lists the subject alternative names of a certificate, RFC 5280 4.2.1.6.
+func sans(c *x509.Certificate) []string {
+	out := []string{}
+	for _, n := range c.DNSNames {
+		out = append(out, "DNS:"+n)
+	}
+	for _, ip := range c.IPAddresses {
+		out = append(out, "IP:"+ip.String())
+	}
+	for _, u := range c.URIs {
+		out = append(out, "URI:"+u.String())
+	}
+	for _, m := range c.EmailAddresses {
+		out = append(out, "email:"+m)
+	}
+	return out
+}

@@ -1,0 +1,33 @@
+package service
+
+import (
+	"github.com/mtlsproxy/mtlsproxy/service/config"
+	"github.com/mtlsproxy/mtlsproxy/service/watch"
+)
+
+// watchConfig begins or ends watching the files of the configuration, as w says.
+func (s *Service) watchConfig(w *world) {
+	wanted := w.config.Reload.Watch && s.File != "" && s.Load != nil
+	switch {
+	case wanted && s.watcher == nil:
+		s.watcher = watch.New(watch.Options{
+			Files:   []string{s.File},
+			Dirs:    []watch.Dir{{Path: config.DropInDir(s.File), Suffix: ".toml"}},
+			Log:     s.Log,
+			Changed: func([]string) { s.trigger("watch") },
+		})
+		// What changed before it began to watch, it does not tell.
+		if c, err := s.load(); err != nil || c.Digest() != w.config.Digest() {
+			s.trigger("watch")
+		}
+	case !wanted && s.watcher != nil:
+		s.stopWatching()
+	}
+}
+
+func (s *Service) stopWatching() {
+	if s.watcher != nil {
+		s.watcher.Close()
+		s.watcher = nil
+	}
+}
