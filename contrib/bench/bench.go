@@ -27,9 +27,11 @@ type bench struct {
 	progress io.Writer
 	nginx    string // the program
 	peers    []*peer
+	logPair  []*peer // the same build with the request log on and off
 	upstream *child
 	place    placement // for the present number of threads
 	results  *results
+	faults   []error // that end no measurement, but make the run a failure
 	cleanup  []func() error
 }
 
@@ -55,6 +57,9 @@ func newBench(ctx context.Context, o options, progress io.Writer) (*bench, error
 	b.findPeers()
 	if len(b.peers) == 0 {
 		return b, errors.New("nothing to measure")
+	}
+	if b.opt.selected(sectionLog) {
+		b.findLogPair()
 	}
 	if err := b.makeSite(); err != nil {
 		return b, err
@@ -89,7 +94,7 @@ func (b *bench) findPeers() {
 			b.skip(other.name + ": " + err.Error())
 			continue
 		}
-		b.addPeer(ownPeer(other.name, other.path, b.opt.daemonArgs))
+		b.addPeer(ownPeer(other.name, other.path, true, b.opt.daemonArgs))
 	}
 }
 
@@ -107,7 +112,7 @@ func (b *bench) findPeer(name string) (*peer, error) {
 		if err != nil {
 			return nil, err
 		}
-		return ownPeer(name, path, b.opt.daemonArgs), nil
+		return ownPeer(name, path, true, b.opt.daemonArgs), nil
 	}
 	program, err := findProgram(name)
 	if err != nil {

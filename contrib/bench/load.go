@@ -50,10 +50,11 @@ type loadResult struct {
 	First    string // the first error
 }
 
-// loadHooks run in the parent around the measured part, while the generator waits.
+// loadHooks run in the parent around the measured part, while the generator waits. They are
+// told how many requests were answered since the hook before.
 type loadHooks struct {
-	before func() error // warmed up, nothing in flight
-	after  func() error // everything answered, connections still open
+	before func(requests int64) error // warmed up, nothing in flight
+	after  func(requests int64) error // everything answered, connections still open
 }
 
 // runLoad starts a generator and takes it through: warm up, before, load, after, end.
@@ -73,22 +74,20 @@ func runLoad(ctx context.Context, spec loadSpec, hooks loadHooks) (result loadRe
 			err = fmt.Errorf("load generator: %w", endErr)
 		}
 	}()
-	if err := g.expectReady(); err != nil {
+	warmUp, err := g.expectReady()
+	if err != nil {
 		return loadResult{}, err
 	}
-	if err := hooks.before(); err != nil {
+	if err := hooks.before(warmUp); err != nil {
 		return loadResult{}, err
 	}
 	if result, err = g.run(); err != nil {
 		return loadResult{}, err
 	}
-	if err := hooks.after(); err != nil {
-		return loadResult{}, err
-	}
 	if result.Errors > 0 {
 		return result, fmt.Errorf("%d failed beside %d good requests; the first: %s", result.Errors, result.Requests, result.First)
 	}
-	return result, nil
+	return result, hooks.after(result.Requests)
 }
 
 // generator is the parent's side of a load process. It is told to go by a line, and to end
@@ -126,19 +125,20 @@ func startGenerator(ctx context.Context, spec loadSpec) (*generator, error) {
 	return &generator{cmd: cmd, input: input, lines: bufio.NewReader(output)}, nil
 }
 
-func (g *generator) expectReady() error {
+// expectReady waits for the end of the warm-up and returns how many requests it made.
+func (g *generator) expectReady() (requests int64, err error) {
 	line, err := g.lines.ReadString('\n')
 	if err != nil {
-		return fmt.Errorf("waiting for the load generator: %w", err)
+		return 0, fmt.Errorf("waiting for the load generator: %w", err)
 	}
-	var refused loadResult
-	if err := json.Unmarshal([]byte(line), &refused); err != nil {
-		return fmt.Errorf("reading from the load generator: %w", err)
+	var ready loadResult
+	if err := json.Unmarshal([]byte(line), &ready); err != nil {
+		return 0, fmt.Errorf("reading from the load generator: %w", err)
 	}
-	if refused.Errors > 0 {
-		return fmt.Errorf("warming up: %s", refused.First)
+	if ready.Errors > 0 {
+		return 0, fmt.Errorf("warming up: %s", ready.First)
 	}
-	return nil
+	return ready.Requests, nil
 }
 
 func (g *generator) run() (loadResult, error) {
@@ -163,7 +163,7 @@ func (g *generator) end() error {
 
 // load is one kind of load inside the generator.
 type load interface {
-	warmUp() error
+	warmUp() (requests int64, err error)
 	run() (loadResult, error)
 	finish() error // after the parent has read what it wanted to
 }
@@ -182,13 +182,14 @@ func generate(arg string, in io.Reader, out io.Writer) error {
 	}
 	answers := json.NewEncoder(out)
 	l, err := newLoad(spec)
+	var warmUp int64
 	if err == nil {
-		err = l.warmUp()
+		warmUp, err = l.warmUp()
 	}
 	if err != nil {
 		return answers.Encode(loadResult{Errors: 1, First: err.Error()})
 	}
-	if err := answers.Encode(loadResult{}); err != nil {
+	if err := answers.Encode(loadResult{Requests: warmUp}); err != nil {
 		return err
 	}
 	orders := bufio.NewReader(in)

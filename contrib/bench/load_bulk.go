@@ -29,9 +29,9 @@ func newBulk(spec loadSpec) (*bulk, error) {
 }
 
 // warmUp moves one body per connection, which also brings the file into the page cache.
-func (b *bulk) warmUp() error {
-	_, err := b.all(1)
-	return err
+func (b *bulk) warmUp() (requests int64, err error) {
+	_, err = b.all(1)
+	return int64(len(b.conns)), err
 }
 
 func (b *bulk) run() (loadResult, error) {

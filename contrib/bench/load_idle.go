@@ -27,12 +27,13 @@ const (
 )
 
 // warmUp lets the proxy make its pools, buffers and threads before memory is read.
-func (l *idle) warmUp() error {
+func (l *idle) warmUp() (requests int64, err error) {
 	p, err := newPoller(loadSpec{Kind: loadClosed, Addr: l.spec.Addr, Conns: 64})
 	if err != nil {
-		return err
+		return 0, err
 	}
-	return errors.Join(p.warmUp(), p.finish())
+	requests, err = p.warmUp()
+	return requests, errors.Join(err, p.finish())
 }
 
 func (l *idle) run() (loadResult, error) {

@@ -105,15 +105,16 @@ func (p *poller) watch(fd int) error {
 func (p *poller) now() time.Duration { return time.Since(p.epoch) }
 
 // warmUp lets every connection, and the proxy's own ones behind it, come to speed.
-func (p *poller) warmUp() error {
+func (p *poller) warmUp() (requests int64, err error) {
 	if err := p.closed(warmUpTime); err != nil {
-		return err
+		return 0, err
 	}
 	if p.errors > 0 {
-		return fmt.Errorf("%d requests failed; the first: %s", p.errors, p.first)
+		return 0, fmt.Errorf("%d requests failed; the first: %s", p.errors, p.first)
 	}
+	requests = p.requests
 	p.latency, p.requests, p.bytes = histogram{}, 0, 0
-	return nil
+	return requests, nil
 }
 
 func (p *poller) run() (loadResult, error) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -26,6 +25,7 @@ func (b *bench) measure(ctx context.Context) error {
 			{sectionRate, b.measureRate},
 			{sectionBulk, b.measureBulk},
 			{sectionIdle, b.measureIdle},
+			{sectionLog, b.measureLog},
 		} {
 			if !b.opt.selected(section.name) {
 				continue
@@ -35,11 +35,23 @@ func (b *bench) measure(ctx context.Context) error {
 			}
 		}
 	}
-	return nil
+	return errors.Join(b.faults...)
 }
 
-func (b *bench) measureSmall(ctx context.Context, n int) error {
-	return b.rounds(ctx, n, func(round int, p *running) error {
+func (b *bench) measureSmall(ctx context.Context, n int) error { return b.smallOf(ctx, n, b.peers) }
+
+func (b *bench) measureRate(ctx context.Context, n int) error { return b.rateOf(ctx, n, b.peers) }
+
+// measureLog does with the request log on and off what the sections before do with the peers.
+func (b *bench) measureLog(ctx context.Context, n int) error {
+	if err := b.smallOf(ctx, n, b.logPair); err != nil {
+		return err
+	}
+	return b.rateOf(ctx, n, b.logPair)
+}
+
+func (b *bench) smallOf(ctx context.Context, n int, peers []*peer) error {
+	return b.rounds(ctx, n, peers, func(round int, p *running) error {
 		cpu, result, err := p.load(ctx, b.smallSpec(p))
 		if err != nil {
 			return err
@@ -59,14 +71,14 @@ func (b *bench) smallSpec(p *running) loadSpec {
 	return loadSpec{Kind: loadClosed, Addr: p.listen, Conns: b.opt.conns, Duration: b.opt.duration}
 }
 
-func (b *bench) measureRate(ctx context.Context, n int) error {
+func (b *bench) rateOf(ctx context.Context, n int, peers []*peer) error {
 	peak, err := b.referencePeak(ctx, n)
 	if err != nil {
 		return err
 	}
 	rate := peak / 2
 	b.results.rate[n] = rate
-	return b.rounds(ctx, n, func(round int, p *running) error {
+	return b.rounds(ctx, n, peers, func(round int, p *running) error {
 		spec := b.smallSpec(p)
 		spec.Kind, spec.Rate = loadOpen, rate
 		cpu, result, err := p.load(ctx, spec)
@@ -101,7 +113,7 @@ func (b *bench) referencePeak(ctx context.Context, n int) (float64, error) {
 }
 
 func (b *bench) measureBulk(ctx context.Context, n int) error {
-	return b.rounds(ctx, n, func(round int, p *running) error {
+	return b.rounds(ctx, n, b.peers, func(round int, p *running) error {
 		if err := b.oneBulk(ctx, n, round, p, "down", b.downloadSpec(p)); err != nil {
 			return err
 		}
@@ -143,7 +155,7 @@ const idleSettles = 10 * time.Second
 // heaps and pools would hide what a connection costs.
 func (b *bench) measureIdle(ctx context.Context, n int) error {
 	for round := range b.opt.rounds {
-		for _, p := range b.inOrder(round) {
+		for _, p := range inOrder(b.peers, round) {
 			if err := b.oneIdle(ctx, n, round+1, p); err != nil {
 				return fmt.Errorf("%s: %w", p.name, err)
 			}
@@ -157,19 +169,19 @@ func (b *bench) oneIdle(ctx context.Context, n, round int, peer *peer) (err erro
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, p.stop()) }()
+	defer func() {
+		b.account(n, p)
+		err = errors.Join(err, p.stop())
+	}()
 
 	var before, after int64
-	spec := loadSpec{Kind: loadIdle, Addr: p.listen, Conns: b.opt.idle, CPUs: p.others}
-	_, err = runLoad(ctx, spec, loadHooks{
-		before: func() (err error) {
-			before, err = settledPSS(ctx, p.pid, idleSettles)
-			return err
-		},
-		after: func() (err error) {
-			after, err = settledPSS(ctx, p.pid, idleSettles)
-			return err
-		},
+	spec := loadSpec{Kind: loadIdle, Addr: p.listen, Conns: b.opt.idle}
+	_, err = p.loadAround(ctx, spec, func() (err error) {
+		before, err = settledPSS(ctx, p.pid, idleSettles)
+		return err
+	}, func() (err error) {
+		after, err = settledPSS(ctx, p.pid, idleSettles)
+		return err
 	})
 	if err != nil {
 		return err
@@ -179,75 +191,6 @@ func (b *bench) oneIdle(ctx context.Context, n, round int, peer *peer) (err erro
 	b.say("N=%d idle     round %d  %-12s %7.2f KiB/connection  (%.1f → %.1f MiB)",
 		n, round, peer.name, perConn, float64(before)/(1<<20), float64(after)/(1<<20))
 	return nil
-}
-
-// rounds starts all peers with n threads, calls one for each of them in alternating order,
-// so that a machine that becomes faster or slower favours nobody, and stops them again.
-func (b *bench) rounds(ctx context.Context, n int, one func(round int, p *running) error) (err error) {
-	fleet := make(map[*peer]*running)
-	defer func() {
-		for _, p := range fleet {
-			err = errors.Join(err, p.stop())
-		}
-	}()
-	for _, peer := range b.peers {
-		p, err := b.start(ctx, peer, n)
-		if err != nil {
-			return err
-		}
-		fleet[peer] = p
-	}
-	for round := range b.opt.rounds {
-		for _, peer := range b.inOrder(round) {
-			if err := one(round+1, fleet[peer]); err != nil {
-				return fmt.Errorf("%s: %w; it printed: %s", peer.name, err, fleet[peer].logTail())
-			}
-		}
-	}
-	return nil
-}
-
-// start starts a peer with n threads in its place.
-func (b *bench) start(ctx context.Context, peer *peer, n int) (*running, error) {
-	p, err := peer.start(ctx, b.site, n)
-	if err != nil {
-		return nil, err
-	}
-	p.others = b.place.others
-	if err := pin(p.pid, b.place.proxies); err != nil {
-		return nil, errors.Join(err, p.stop())
-	}
-	return p, nil
-}
-
-// inOrder returns the peers, in every second round from the last to the first.
-func (b *bench) inOrder(round int) []*peer {
-	order := slices.Clone(b.peers)
-	if round%2 == 1 {
-		slices.Reverse(order)
-	}
-	return order
-}
-
-// load runs a generator against the proxy and returns the CPU time the proxy took for it.
-func (p *running) load(ctx context.Context, spec loadSpec) (time.Duration, loadResult, error) {
-	var before, after cpuByPID
-	spec.CPUs = p.others
-	result, err := runLoad(ctx, spec, loadHooks{
-		before: func() (err error) {
-			before, err = treeCPU(p.pid)
-			return err
-		},
-		after: func() (err error) {
-			after, err = treeCPU(p.pid)
-			return err
-		},
-	})
-	if err != nil {
-		return 0, loadResult{}, err
-	}
-	cpu, err := after.since(before)
-	return cpu, result, err
 }
 
 // short is for the eye.

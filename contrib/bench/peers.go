@@ -37,7 +37,13 @@ type peer struct {
 	own     bool // a build of mtlsproxyd
 
 	// command writes what the proxy needs and returns how to start it.
-	command func(s site, listen string, threads int) (argv, env []string, err error)
+	command func(s site, listen string, threads int) (launch, error)
+}
+
+// launch is how to start a proxy.
+type launch struct {
+	argv, env []string
+	admin     string // socket to ask about the request log; empty: none is kept
 }
 
 // running is a peer that serves.
@@ -45,7 +51,8 @@ type running struct {
 	*peer
 	*child
 	listen string
-	others []int // processors of the load generator
+	others []int       // processors of the load generator
+	log    *requestLog // nil: none is kept
 }
 
 // start runs the peer with n threads in front of the site's upstream, and returns when a
@@ -55,18 +62,24 @@ func (p *peer) start(ctx context.Context, s site, n int) (*running, error) {
 	if err != nil {
 		return nil, err
 	}
-	argv, env, err := p.command(s, listen, n)
+	how, err := p.command(s, listen, n)
 	if err != nil {
 		return nil, err
 	}
-	c, err := startChild(p.name, s.Dir, argv, env)
+	c, err := startChild(p.name, s.Dir, how.argv, how.env)
 	if err != nil {
 		return nil, err
 	}
+	r := &running{peer: p, child: c, listen: listen}
 	if err := c.waitReady(ctx, func() error { return httpProbe(listen) }); err != nil {
 		return nil, errors.Join(err, c.stop())
 	}
-	return &running{peer: p, child: c, listen: listen}, nil
+	if how.admin != "" {
+		if r.log, err = newRequestLog(ctx, adminSocket(how.admin)); err != nil {
+			return nil, errors.Join(fmt.Errorf("%s: %w", p.name, err), c.stop())
+		}
+	}
+	return r, nil
 }
 
 // startUpstream runs the service behind the proxies.
@@ -98,9 +111,9 @@ func nginxPeer(program string) *peer {
 		name:    "nginx",
 		program: program,
 		version: askVersion(program, "-v"),
-		command: func(s site, listen string, threads int) (argv, env []string, err error) {
+		command: func(s site, listen string, threads int) (launch, error) {
 			conf, err := render(s.Dir, "nginx.conf", proxyConf{s, "nginx", listen, threads})
-			return []string{program, "-e", "stderr", "-p", s.Dir, "-c", conf}, nil, err
+			return launch{argv: []string{program, "-e", "stderr", "-p", s.Dir, "-c", conf}}, err
 		},
 	}
 }
@@ -110,30 +123,9 @@ func haproxyPeer(program string) *peer {
 		name:    "haproxy",
 		program: program,
 		version: askVersion(program, "-v"),
-		command: func(s site, listen string, threads int) (argv, env []string, err error) {
+		command: func(s site, listen string, threads int) (launch, error) {
 			conf, err := render(s.Dir, "haproxy.cfg", proxyConf{s, "haproxy", listen, threads})
-			return []string{program, "-db", "-f", conf}, nil, err
-		},
-	}
-}
-
-// ownPeer is a build of mtlsproxyd; extra goes to the end of its command line.
-func ownPeer(name, program string, extra []string) *peer {
-	return &peer{
-		name:    name,
-		program: program,
-		version: askVersion(program, "version"),
-		own:     true,
-		command: func(s site, listen string, threads int) (argv, env []string, err error) {
-			argv = []string{
-				program,
-				"--listen", listen,
-				"--upstream", "https://" + s.Upstream,
-				"--cert", s.PKI.ClientCert,
-				"--key", s.PKI.ClientKey,
-				"--ca", s.PKI.CA,
-			}
-			return append(argv, extra...), []string{fmt.Sprintf("GOMAXPROCS=%d", threads)}, nil
+			return launch{argv: []string{program, "-db", "-f", conf}}, err
 		},
 	}
 }

@@ -14,38 +14,58 @@ type table struct {
 	rows   [][]string
 }
 
+// comparison is which columns a table has, and which ratios.
+type comparison struct {
+	columns []string
+	subject string   // of the ratios
+	over    []string // what they are to
+}
+
+// beside compares the subject with each of the others.
+func (r *results) beside() comparison {
+	c := comparison{subject: r.subject()}
+	for _, column := range r.columns {
+		c.columns = append(c.columns, column.Name)
+	}
+	if c.subject == "" {
+		return c
+	}
+	for _, other := range r.others() {
+		c.over = append(c.over, other.Name)
+	}
+	return c
+}
+
+// logOnOff compares the request log on with off.
+func logOnOff() comparison {
+	return comparison{columns: []string{logOn, logOff}, subject: logOn, over: []string{logOff}}
+}
+
 // resultTable has a row for each metric, a column for each peer, and the subject's ratio to
 // each of the others.
-func resultTable(r *results, threads int) table {
-	t := table{header: []string{"median (min–max)"}}
-	for _, c := range r.columns {
-		t.header = append(t.header, c.Name)
-	}
-	var over []string
-	if r.subject() != "" {
-		for _, c := range r.others() {
-			over = append(over, c.Name)
-			t.header = append(t.header, r.subject()+" / "+c.Name)
-		}
+func resultTable(r *results, threads int, c comparison) table {
+	t := table{header: append([]string{"median (min–max)"}, c.columns...)}
+	for _, name := range c.over {
+		t.header = append(t.header, c.subject+" / "+name)
 	}
 	for _, m := range metrics() {
-		if row, any := resultRow(r, threads, m, over); any {
+		if row, any := resultRow(r, threads, m, c); any {
 			t.rows = append(t.rows, row)
 		}
 	}
 	return t
 }
 
-func resultRow(r *results, threads int, m metric, over []string) (row []string, any bool) {
+func resultRow(r *results, threads int, m metric, c comparison) (row []string, any bool) {
 	row = []string{m.title + ", " + m.unit}
-	for _, c := range r.columns {
-		s := r.values[cell{threads, c.Name, m.id}]
+	for _, name := range c.columns {
+		s := r.values[cell{threads, name, m.id}]
 		any = any || len(s) > 0
 		row = append(row, formatSeries(m, s))
 	}
-	for _, name := range over {
+	for _, name := range c.over {
 		text := "–"
-		if ratio, ok := r.ratio(threads, r.subject(), name, m.id); ok {
+		if ratio, ok := r.ratio(threads, c.subject, name, m.id); ok && !m.sum {
 			text = strconv.FormatFloat(ratio, 'f', 2, 64)
 		}
 		row = append(row, text)
@@ -113,7 +133,7 @@ func (t table) markdown() string {
 func (r *results) origin() []string {
 	lines := []string{
 		r.when.Format("2006-01-02 15:04 UTC"),
-		fmt.Sprintf("%s, %d CPUs, %s", r.machine.cpu, r.machine.cpus, r.machine.kernel),
+		fmt.Sprintf("%s, %d CPUs, %s, temporary files %s", r.machine.cpu, r.machine.cpus, r.machine.kernel, r.machine.temp),
 	}
 	for _, c := range r.columns {
 		lines = append(lines, c.Name+": "+c.Version)
@@ -136,8 +156,11 @@ func textReport(r *results) string {
 	var out strings.Builder
 	out.WriteString(strings.Join(r.origin(), "\n") + "\n")
 	for _, n := range r.threads {
-		if t := resultTable(r, n); len(t.rows) > 0 {
+		if t := resultTable(r, n, r.beside()); len(t.rows) > 0 {
 			fmt.Fprintf(&out, "\n%s\n\n%s", r.heading(n), t.text())
+		}
+		if t := resultTable(r, n, logOnOff()); len(t.rows) > 0 {
+			fmt.Fprintf(&out, "\n%s, request log on and off\n\n%s", r.heading(n), t.text())
 		}
 	}
 	if r.subject() != "" {
@@ -155,7 +178,10 @@ func markdownReport(r *results, notes string) string {
 	}
 	out.WriteString("\n![bar plot of the main rows](results.svg)\n")
 	for _, n := range r.threads {
-		fmt.Fprintf(&out, "\n## %s\n\n%s", r.heading(n), resultTable(r, n).markdown())
+		fmt.Fprintf(&out, "\n## %s\n\n%s", r.heading(n), resultTable(r, n, r.beside()).markdown())
+		if t := resultTable(r, n, logOnOff()); len(t.rows) > 0 {
+			fmt.Fprintf(&out, "\nThe same build of mtlsproxyd with its request log on and off:\n\n%s", t.markdown())
+		}
 	}
 	if r.subject() != "" {
 		fmt.Fprintf(&out, "\n## Goals\n\n%s", goalTable(r).markdown())
@@ -173,13 +199,15 @@ func markdownReport(r *results, notes string) string {
 // method describes a run in the words of its options.
 func method(o options) []string {
 	return []string{
-		"All proxies ran on the same machine, with the load generator and one nginx worker as the upstream; TLS 1.3 with TLS_AES_128_GCM_SHA256 for everybody; access logs off.",
+		"All proxies ran on the same machine, with the load generator and one nginx worker as the upstream; TLS 1.3 with TLS_AES_128_GCM_SHA256 for everybody.",
+		"mtlsproxyd ran with its request log (in the temporary directory), metrics and admin socket on; nginx and HAProxy kept no access log. After each load the records written were compared with the requests made: a missing or dropped one fails the run.",
 		fmt.Sprintf("%d rounds in alternating order; shown are the medians over the rounds.", o.rounds),
 		"N is the number of nginx workers, HAProxy threads, and GOMAXPROCS. With fewer than there are processors, the proxy has N to itself and the load generator and the upstream share the others; otherwise nobody is pinned.",
-		"CPU is the time on the CPU of the proxy's processes, kernel included.",
+		"CPU is the time on the CPU of the proxy's processes, kernel included, and until the last record was written.",
 		fmt.Sprintf("small: 100-byte answers, closed loop, %d keep-alive connections, %v per round.", o.conns, o.duration),
 		fmt.Sprintf("half rate: the same requests at half of nginx's median peak, %v per round; latency counts from the moment a request was due.", o.duration),
 		fmt.Sprintf("download and upload: at least %d MiB per round over %d connections, bodies of %d and %d MiB.", o.bulkMiB, bulkConns, fileBytes>>20, uploadBytes>>20),
 		fmt.Sprintf("idle: growth of the proportional set size from after a warm-up to %d idle keep-alive connections with one request each, in a fresh process.", o.idle),
+		"log: small and half rate again, for one build with its request log on and off, alternating; admin socket and metrics on in both.",
 	}
 }

@@ -14,11 +14,11 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
-// sample is a made-up run: a goal that holds, one that is missed, one not measured.
+// sample is a made-up run: goals that hold, some that are missed, some not measured.
 func sample() *results {
 	r := &results{
 		when:    time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
-		machine: machine{kernel: "Linux 6.1.0", cpu: "Some CPU", cpus: 2},
+		machine: machine{kernel: "Linux 6.1.0", cpu: "Some CPU", cpus: 2, temp: "on disk"},
 		columns: []column{
 			{Name: "nginx", Version: "nginx/1.22.1"},
 			{Name: "haproxy", Version: "HAProxy version 2.6.12"},
@@ -40,6 +40,17 @@ func sample() *results {
 		r.add(1, peer, "rate.p99", 500)
 	}
 	r.add(1, "mtlsproxy", "down.cpu", 0.5)
+	for i, name := range []string{logOn, logOff} {
+		for _, v := range []float64{15, 14.5, 15.5} {
+			r.add(1, name, "small.cpu", v-float64(i))
+			r.add(1, name, "rate.p99", 100*v/float64(i+1))
+		}
+	}
+	for _, name := range []string{"mtlsproxy", logOn} {
+		r.count(1, name, "log.kept", 100000)
+		r.count(1, name, "log.kept", 20000)
+		r.count(1, name, "log.lost", 1)
+	}
 	return r
 }
 
@@ -119,10 +130,10 @@ func TestGoalsNameMetrics(t *testing.T) {
 }
 
 func TestAlternatingOrder(t *testing.T) {
-	b := &bench{peers: []*peer{{name: "a"}, {name: "b"}, {name: "c"}}}
+	peers := []*peer{{name: "a"}, {name: "b"}, {name: "c"}}
 	var got []string
 	for round := range 3 {
-		for _, p := range b.inOrder(round) {
+		for _, p := range inOrder(peers, round) {
 			got = append(got, p.name)
 		}
 	}

@@ -11,25 +11,28 @@ type metric struct {
 	id     string
 	title  string
 	unit   string
-	digits int // after the decimal point
+	digits int  // after the decimal point
+	sum    bool // one number for all rounds, not one for each
 }
 
 // metrics lists the rows in the order in which they are shown.
 func metrics() []metric {
 	return []metric{
-		{"small.cpu", "small: CPU per request", "µs", 1},
-		{"small.rps", "small: peak rate", "req/s", 0},
-		{"small.p50", "small: p50 at peak", "µs", 0},
-		{"small.p99", "small: p99 at peak", "µs", 0},
-		{"rate.p50", "half rate: p50", "µs", 0},
-		{"rate.p99", "half rate: p99", "µs", 0},
-		{"rate.p999", "half rate: p99.9", "µs", 0},
-		{"rate.cpu", "half rate: CPU per request", "µs", 1},
-		{"down.cpu", "download: CPU per GB", "s", 3},
-		{"down.speed", "download: speed", "MB/s", 0},
-		{"up.cpu", "upload: CPU per GB", "s", 3},
-		{"up.speed", "upload: speed", "MB/s", 0},
-		{"idle.kib", "idle: memory per connection", "KiB", 2},
+		{id: "small.cpu", title: "small: CPU per request", unit: "µs", digits: 1},
+		{id: "small.rps", title: "small: peak rate", unit: "req/s", digits: 0},
+		{id: "small.p50", title: "small: p50 at peak", unit: "µs", digits: 0},
+		{id: "small.p99", title: "small: p99 at peak", unit: "µs", digits: 0},
+		{id: "rate.p50", title: "half rate: p50", unit: "µs", digits: 0},
+		{id: "rate.p99", title: "half rate: p99", unit: "µs", digits: 0},
+		{id: "rate.p999", title: "half rate: p99.9", unit: "µs", digits: 0},
+		{id: "rate.cpu", title: "half rate: CPU per request", unit: "µs", digits: 1},
+		{id: "down.cpu", title: "download: CPU per GB", unit: "s", digits: 3},
+		{id: "down.speed", title: "download: speed", unit: "MB/s", digits: 0},
+		{id: "up.cpu", title: "upload: CPU per GB", unit: "s", digits: 3},
+		{id: "up.speed", title: "upload: speed", unit: "MB/s", digits: 0},
+		{id: "idle.kib", title: "idle: memory per connection", unit: "KiB", digits: 2},
+		{id: "log.kept", title: "request log: records written", unit: "all rounds", sum: true},
+		{id: "log.lost", title: "request log: requests without a record", unit: "all rounds", sum: true},
 	}
 }
 
@@ -88,6 +91,15 @@ func (r *results) add(threads int, peer, metric string, v float64) {
 	r.values[c] = append(r.values[c], v)
 }
 
+// count adds to a number that there is one of for all rounds.
+func (r *results) count(threads int, peer, metric string, v int64) {
+	c := cell{threads, peer, metric}
+	if len(r.values[c]) == 0 {
+		r.values[c] = series{0}
+	}
+	r.values[c][0] += float64(v)
+}
+
 // median returns the median of a series, and whether there is one.
 func (r *results) median(threads int, peer, metric string) (float64, bool) {
 	s := r.values[cell{threads, peer, metric}]
@@ -122,30 +134,37 @@ func (r *results) others() []column {
 	return slices.DeleteFunc(slices.Clone(r.columns), func(c column) bool { return c.Name == r.subject() })
 }
 
-// goal is a promise about the medians of the subject.
+// goal is a promise about the medians.
 type goal struct {
 	text   string
 	metric string
+	of     string // empty: the subject
 	over   string // the peer compared with; empty: the bare value
 	limit  float64
 }
 
 func goals() []goal {
 	return []goal{
-		{"CPU per small request ≤ 0.9 × nginx", "small.cpu", "nginx", 0.9},
-		{"CPU per small request ≤ 1.0 × HAProxy", "small.cpu", "haproxy", 1.0},
-		{"CPU per GB of download ≤ 1.0 × HAProxy", "down.cpu", "haproxy", 1.0},
-		{"p99 at half of nginx's peak ≤ 1.2 × nginx", "rate.p99", "nginx", 1.2},
-		{"memory per idle connection ≤ 8 KiB", "idle.kib", "", 8},
+		{text: "CPU per small request ≤ 0.9 × nginx", metric: "small.cpu", over: "nginx", limit: 0.9},
+		{text: "CPU per small request ≤ 1.0 × HAProxy", metric: "small.cpu", over: "haproxy", limit: 1.0},
+		{text: "CPU per GB of download ≤ 1.0 × HAProxy", metric: "down.cpu", over: "haproxy", limit: 1.0},
+		{text: "p99 at half of nginx's peak ≤ 1.2 × nginx", metric: "rate.p99", over: "nginx", limit: 1.2},
+		{text: "memory per idle connection ≤ 8 KiB", metric: "idle.kib", limit: 8},
+		{text: "request log on, CPU per small request ≤ 1.08 × off", metric: "small.cpu", of: logOn, over: logOff, limit: 1.08},
+		{text: "request log on, p99 at half of nginx's peak ≤ 1.10 × off", metric: "rate.p99", of: logOn, over: logOff, limit: 1.10},
 	}
 }
 
-// verdict returns the value a goal looks at, and whether there is one.
+// value returns the value a goal looks at, and whether there is one.
 func (g goal) value(r *results, threads int) (float64, bool) {
-	if g.over == "" {
-		return r.median(threads, r.subject(), g.metric)
+	of := g.of
+	if of == "" {
+		of = r.subject()
 	}
-	return r.ratio(threads, r.subject(), g.over, g.metric)
+	if g.over == "" {
+		return r.median(threads, of, g.metric)
+	}
+	return r.ratio(threads, of, g.over, g.metric)
 }
 
 func (g goal) verdict(r *results, threads int) string {

@@ -1,0 +1,9 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/mtlsproxy/mtlsproxy/tlsclient/tlstest/leak"
+)
+
+func TestMain(m *testing.M) { leak.Main(m) }
