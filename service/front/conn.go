@@ -18,6 +18,7 @@ const (
 	busy int32 = iota
 	idle
 	closing
+	called // to hand itself over
 )
 
 // conn is one client connection, carried by one goroutine.
@@ -34,6 +35,7 @@ type conn struct {
 	exchanges atomic.Uint64          // begun
 	route     atomic.Pointer[string] // of the last one
 	tunnel    atomic.Bool
+	unwanted  bool // Hand did not take it
 }
 
 func newConn(s *Server, l *Listener, nc net.Conn) (*conn, error) {
@@ -74,23 +76,72 @@ func (c *conn) end() {
 // await waits for the first bytes of a request. Nothing but the connection
 // itself is held meanwhile.
 func (c *conn) await() (buf []byte, n int, ok bool) {
+	if c.server.leaving.Load() && c.hand() {
+		return nil, 0, false
+	}
 	c.sock.ReadWithin(c.limits().IdleTimeout)
 	c.state.Store(idle)
 	if c.ending() && c.sock.Quiet() { // Drain may have passed by before we were idle
 		return nil, 0, false
 	}
+	if c.server.leaving.Load() && !c.unwanted { // and so may Leave
+		c.state.CompareAndSwap(idle, called)
+		c.sock.Interrupt()
+	}
 	buf, n, err := c.sock.ReadLease(c.server.Buffers)
-	if !c.state.CompareAndSwap(idle, busy) && err == nil {
+	switch {
+	case c.state.CompareAndSwap(idle, busy):
+		return buf, n, err == nil
+	case c.state.CompareAndSwap(called, busy):
+		return c.answerCall(buf, n, err)
+	case err == nil:
 		c.server.Buffers.Put(buf)
+	}
+	return nil, 0, false
+}
+
+// call makes the connection hand itself over if it is between exchanges. The
+// server's mutex is held.
+func (c *conn) call() {
+	if c.state.CompareAndSwap(idle, called) {
+		c.sock.Interrupt() // its goroutine sees it
+	}
+}
+
+// answerCall hands the connection over, unless a request has begun, which goes
+// first, or nobody takes it.
+func (c *conn) answerCall(buf []byte, n int, err error) ([]byte, int, bool) {
+	c.server.mu.Lock() // the interruption may still be on its way
+	c.server.mu.Unlock()
+	c.sock.Resume()
+	switch {
+	case err == nil:
+		return buf, n, true
+	case !errors.Is(err, rawconn.ErrInterrupted):
 		return nil, 0, false
 	}
-	return buf, n, err == nil
+	return c.await()
+}
+
+// hand gives the connection to whoever serves next. What it has received and nobody
+// has read yet goes with it.
+func (c *conn) hand() bool {
+	if c.unwanted {
+		return false
+	}
+	if h := c.server.Hand; h != nil && h(c.listener.Name(), c.sock.NetConn()) == nil {
+		return true
+	}
+	c.unwanted = true
+	return false
 }
 
 func (c *conn) limits() *Limits { return c.server.limits.Load() }
 
 // ending reports whether the connection is to take no more exchanges.
-func (c *conn) ending() bool { return c.server.draining.Load() || c.listener.removed.Load() }
+func (c *conn) ending() bool {
+	return c.server.draining.Load() || c.listener.removed.Load() || c.unwanted
+}
 
 // closeIdle closes the connection if it is between exchanges. A request that has
 // come in and was not read yet is answered first.

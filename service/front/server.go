@@ -65,6 +65,9 @@ type Server struct {
 	// Who returns the uid of the caller behind a connection, or NoCaller. It is
 	// asked once for each, with the first exchange. nil means that nobody is known.
 	Who func(net.Conn) int64
+	// Hand gives an idle connection that came by a listener to whoever serves next,
+	// for Leave. It must have taken its own reference to the socket when it returns.
+	Hand func(listener string, c net.Conn) error
 
 	limits    atomic.Pointer[Limits]
 	exchanges sync.Pool // of *Exchange
@@ -73,11 +76,14 @@ type Server struct {
 	mu        sync.Mutex
 	listeners map[*Listener]struct{}
 	conns     map[*conn]struct{}
-	ended     chan struct{} // closed by Drain
+	ended     chan struct{} // closed by Drain and Leave
+	stopped   bool
 
-	draining atomic.Bool // connections end with their exchange
-	cut      atomic.Bool // exchanges end
-	running  sync.WaitGroup
+	draining  atomic.Bool    // connections end with their exchange
+	leaving   atomic.Bool    // connections are handed over when they are idle
+	cut       atomic.Bool    // exchanges end
+	accepting sync.WaitGroup // accept loops
+	running   sync.WaitGroup // connections
 }
 
 // NoCaller stands for a caller that is not known.
@@ -91,6 +97,7 @@ func (s *Server) Serve(l *Listener) error {
 	if !s.addListener(l) {
 		return l.Close()
 	}
+	defer s.accepting.Done()
 	s.Log.Debug("listener serves", "listener", l.Name(), "address", l.Addr().String())
 	var pause time.Duration
 	for {
@@ -99,7 +106,8 @@ func (s *Server) Serve(l *Listener) error {
 		case err == nil:
 			pause = 0
 			s.open(l, nc)
-		case (s.draining.Load() || l.removed.Load()) && errors.Is(err, net.ErrClosed):
+			l.accepted.Add(1)
+		case (s.ending() || l.removed.Load()) && errors.Is(err, net.ErrClosed):
 			return nil
 		case errors.Is(err, net.ErrClosed):
 			return fmt.Errorf("listener %q was closed: %w", l.Name(), err)
@@ -122,7 +130,7 @@ func (s *Server) Serve(l *Listener) error {
 func (s *Server) addListener(l *Listener) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.draining.Load() {
+	if s.ending() {
 		return false
 	}
 	if s.listeners == nil {
@@ -130,8 +138,12 @@ func (s *Server) addListener(l *Listener) bool {
 		s.ended = make(chan struct{})
 	}
 	s.listeners[l] = struct{}{}
+	s.accepting.Add(1)
 	return true
 }
+
+// Adopt serves a connection that another process has accepted on l and handed over.
+func (s *Server) Adopt(l *Listener, nc net.Conn) { s.open(l, nc) }
 
 func (s *Server) open(l *Listener, nc net.Conn) {
 	c, err := newConn(s, l, nc)
@@ -141,6 +153,7 @@ func (s *Server) open(l *Listener, nc net.Conn) {
 		return
 	}
 	s.mu.Lock()
+	// One that comes in just as the server leaves is handed over like all others.
 	if s.draining.Load() || l.removed.Load() {
 		s.mu.Unlock()
 		_ = nc.Close() // no byte of it was read: the client may try again
@@ -152,7 +165,6 @@ func (s *Server) open(l *Listener, nc net.Conn) {
 	s.conns[c] = struct{}{}
 	s.running.Add(1)
 	s.mu.Unlock()
-	l.accepted.Add(1)
 	l.open.Add(1)
 	go c.serve()
 }
@@ -194,14 +206,38 @@ func (s *Server) Drain() {
 	if s.draining.Swap(true) {
 		return
 	}
-	if s.ended != nil {
-		close(s.ended)
-	}
-	for l := range s.listeners {
-		_ = l.Close() // its accept loop sees it
-	}
+	s.stopAccepting()
 	for c := range s.conns {
 		c.closeIdle()
+	}
+}
+
+// Leave stops accepting and gives idle connections to Hand. Exchanges on their way
+// go on, and their connections are handed over after them; those that Hand does not
+// take close as in Drain.
+func (s *Server) Leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.leaving.Swap(true) {
+		return
+	}
+	s.stopAccepting()
+	for c := range s.conns {
+		c.call()
+	}
+}
+
+// ending reports whether no more connections are taken.
+func (s *Server) ending() bool { return s.draining.Load() || s.leaving.Load() }
+
+// stopAccepting closes the listeners. The mutex is held.
+func (s *Server) stopAccepting() {
+	if s.ended != nil && !s.stopped {
+		close(s.ended)
+	}
+	s.stopped = true
+	for l := range s.listeners {
+		_ = l.Close() // its accept loop sees it
 	}
 }
 
@@ -220,11 +256,12 @@ func (s *Server) Cut() {
 	}
 }
 
-// Wait returns nil once all connections have ended, or ctx's error. Call Drain
-// first.
+// Wait returns nil once all connections have ended, or ctx's error. Call Drain or
+// Leave first.
 func (s *Server) Wait(ctx context.Context) error {
 	ended := make(chan struct{})
 	go func() {
+		s.accepting.Wait() // they may still add connections
 		s.running.Wait()
 		close(ended)
 	}()
