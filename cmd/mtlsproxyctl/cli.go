@@ -54,6 +54,7 @@ type cli struct {
 type globals struct {
 	Socket  string        `help:"Admin socket of the daemon. Default: MTLSPROXY_ADMIN_SOCKET, or where this user's and the system's daemon have it." placeholder:"PATH"`
 	JSON    bool          `name:"json" help:"Print JSON."`
+	Quiet   bool          `short:"q" help:"Print nothing but errors."`
 	NoColor bool          `help:"Print no colours, as without a terminal or with NO_COLOR set."`
 	Timeout time.Duration `help:"How long an answer may take; no bound for what streams or repeats." default:"10s" placeholder:"10s"`
 }

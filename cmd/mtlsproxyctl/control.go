@@ -47,6 +47,9 @@ func newControl(w world, g globals) (*control, error) {
 	if g.Timeout <= 0 {
 		return nil, usageError{fmt.Sprintf("--timeout: must be longer than nothing (got %v, want 10s)", g.Timeout)}
 	}
+	if g.Quiet {
+		w.stdout = io.Discard
+	}
 	x := &control{
 		world: w, client: api.NewClient(socket), json: g.JSON, timeout: g.Timeout, noColor: g.NoColor,
 		clock: w.now().Location(), names: map[uint32]string{},

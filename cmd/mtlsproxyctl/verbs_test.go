@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"net/http"
 	"regexp"
 	"slices"
 	"strings"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"charm.land/lipgloss/v2"
+
+	"github.com/mtlsproxy/mtlsproxy/service/admin/api"
 )
 
 // verbs are all commands that print one thing, by the names of their golden files.
@@ -160,5 +163,17 @@ func TestTopOnce(t *testing.T) {
 		r := h.execute(t, args...)
 		r.want(t, result{stdout: r.stdout})
 		golden(t, "top-once."+mode, r.stdout)
+	}
+}
+
+func TestQuietPrintsErrorsOnly(t *testing.T) {
+	d := newDaemon(t)
+	if got := (host{socket: d.socket}).execute(t, "reload", "--quiet"); got.stdout+got.stderr != "" || got.code != exitOK {
+		t.Errorf("got %+v of a reload that works", got)
+	}
+	d.says("POST /v1/drain", refuse(http.StatusNotFound, api.NotFound, "there is no upstream \"nowhere\"", ""))
+	got := (host{socket: d.socket}).execute(t, "drain", "nowhere", "-q")
+	if got.stdout != "" || got.stderr == "" || got.code != exitFailed {
+		t.Errorf("got %+v of an order that cannot be followed", got)
 	}
 }

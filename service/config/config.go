@@ -139,5 +139,6 @@ type Limits struct {
 
 // Drain says how the daemon stops.
 type Drain struct {
-	Timeout time.Duration // how long exchanges under way may take to finish, default 25s; 0 ends them at once
+	Timeout        time.Duration // how long exchanges under way may take to finish, default 25s; 0 ends them at once
+	RestartTimeout time.Duration // the same for a restart, default 10s: new connections wait for its end
 }

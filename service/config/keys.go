@@ -149,5 +149,7 @@ func drainFields(d *Drain) []field {
 	return []field{
 		{name: "timeout", def: `"25s"`, value: duration(&d.Timeout, 0, hour),
 			doc: "how long exchanges under way may take to finish; 0s ends them at once"},
+		{name: "restart_timeout", def: `"10s"`, value: duration(&d.RestartTimeout, 0, hour),
+			doc: "the same when the daemon is restarted, while new connections wait"},
 	}
 }
