@@ -112,7 +112,7 @@ func (c *conn) call() {
 // first, or nobody takes it.
 func (c *conn) answerCall(buf []byte, n int, err error) ([]byte, int, bool) {
 	c.server.mu.Lock() // the interruption may still be on its way
-	c.server.mu.Unlock()
+	c.server.mu.Unlock() //nolint:staticcheck // to wait for it is all
 	c.sock.Resume()
 	switch {
 	case err == nil:

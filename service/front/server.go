@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,11 +31,12 @@ type Listener struct {
 	removed  atomic.Bool
 	open     atomic.Int64
 	accepted atomic.Uint64
+	beat     chan struct{} // the accept loop has been woken by Probe
 }
 
 // NewListener gives l a name.
 func NewListener(l net.Listener, name string) *Listener {
-	named := &Listener{Listener: l}
+	named := &Listener{Listener: l, beat: make(chan struct{}, 1)}
 	named.Rename(name)
 	return named
 }
@@ -109,6 +111,8 @@ func (s *Server) Serve(l *Listener) error {
 			l.accepted.Add(1)
 		case (s.ending() || l.removed.Load()) && errors.Is(err, net.ErrClosed):
 			return nil
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			l.answerProbe()
 		case errors.Is(err, net.ErrClosed):
 			return fmt.Errorf("listener %q was closed: %w", l.Name(), err)
 		default:
