@@ -2,13 +2,18 @@ package journal
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
 )
 
+// ErrClosed says that a log has been closed.
+var ErrClosed = errors.New("the request log was closed")
+
 // Follow calls fn for the wanted records that are added from now on, within half a
-// second, until ctx ends or fn returns an error; that error is returned. A follower that
+// second, until ctx ends or fn returns an error; that error is returned, or ErrClosed
+// once the log is closed. A follower that
 // is more than 100,000 records behind, or behind a deleted segment, loses records: then
 // fn is called with nil and their number, wanted or not.
 //
@@ -31,6 +36,8 @@ func (l *Log) Follow(ctx context.Context, f Filter, fn func(r *Record, lost uint
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-l.done:
+			return ErrClosed
 		case <-tick.C:
 		}
 		end := l.buffer.usage().accepted

@@ -39,7 +39,7 @@ func countingDaemon(set []string) error {
 	if err := s.Listen(); err != nil {
 		return err
 	}
-	go s.Run(make(chan os.Signal)) // ends with the process
+	go s.Run(make(chan os.Signal), nil) // ends with the process
 	fmt.Println(s.Addresses()[0])
 	sample := []metrics.Sample{{Name: "/gc/heap/allocs:objects"}}
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {

@@ -29,11 +29,8 @@ func (b backend) Status(context.Context) api.Status {
 		Upstreams: b.Upstreams(), Identities: b.Identities(), Connections: b.front.Connections(),
 		Log: b.LogStats(), Level: b.Level(),
 	}
-	unrouted := b.meters.unrouted.Counts()
-	s.Requests, s.Errors, s.InFlight = unrouted.Requests(), unrouted.Failed(), unrouted.InFlight
-	for _, r := range s.Routes {
-		s.Requests, s.Errors, s.InFlight = s.Requests+r.Requests, s.Errors+r.Errors, s.InFlight+r.InFlight
-	}
+	t := b.meters.totals()
+	s.Requests, s.Errors, s.InFlight = t.requests, t.errors, t.inFlight
 	return s
 }
 
@@ -201,6 +198,8 @@ func (b backend) ResetBreaker(t api.Target) (api.Changed, error) {
 
 // order does something to endpoints.
 func (b backend) order(t api.Target, what string, do func(*upstream) []string) (api.Changed, error) {
+	b.orders.Lock() // a reload carries over what has been ordered
+	defer b.orders.Unlock()
 	w := b.world.Load()
 	u := w.upstreams[t.Upstream]
 	if u == nil {

@@ -61,26 +61,21 @@ func frontLimits(l *config.Limits) front.Limits {
 	}
 }
 
-// routes makes the table over upstreams that exist already.
-func (s *Service) routes(c *config.Config, upstreams map[string]*upstream) (*proxy.Table, error) {
+// planRoutes translates the routes, but for their upstreams and meters.
+func planRoutes(c *config.Config, upstreams map[string]*upstream) []*proxy.Route {
 	var out []*proxy.Route
 	for i := range c.Routes {
-		out = append(out, s.route(&c.Routes[i], upstreams[c.Routes[i].Upstream]))
+		out = append(out, planRoute(&c.Routes[i], upstreams[c.Routes[i].Upstream]))
 	}
-	t, err := proxy.NewTable(out)
-	if err == nil {
-		t.Query = c.Log.Query
-	}
-	return t, err
+	return out
 }
 
-func (s *Service) route(r *config.Route, u *upstream) *proxy.Route {
+func planRoute(r *config.Route, u *upstream) *proxy.Route {
 	route := &proxy.Route{
 		Name:           r.Name,
 		Listeners:      r.Listeners,
 		Path:           r.Path,
 		Methods:        r.Methods,
-		Upstream:       u.client,
 		HostHeader:     hostHeader(r, &u.config),
 		StripPrefix:    r.StripPrefix,
 		Replace:        r.ReplacePrefix,
@@ -92,8 +87,6 @@ func (s *Service) route(r *config.Route, u *upstream) *proxy.Route {
 		AcceptID:       r.RequestID == config.RequestIDAccept,
 		WebSocket:      slices.Contains(r.Upgrade, "websocket"),
 		TunnelIdle:     u.config.Timeout.Tunnel,
-		Meter:          s.meters.route(r.Name, r.Upstream),
-		FirstByte:      s.meters.upstream(r.Upstream),
 	}
 	for _, h := range r.Hosts {
 		route.Hosts = append(route.Hosts, h.String())

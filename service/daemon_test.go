@@ -57,6 +57,7 @@ type daemon struct {
 	tb      testing.TB
 	service *service.Service
 	signals chan os.Signal
+	hangups chan os.Signal
 	done    chan error
 	log     *logBook
 	stop    sync.Once
@@ -78,7 +79,7 @@ func (p *pki) daemon(tb testing.TB, upstream *tlstest.Server, set ...string) *da
 // startDaemon adds a TCP and a unix address to the listener "http" and runs the service until the end of the test.
 func startDaemon(tb testing.TB, o config.Options) *daemon {
 	tb.Helper()
-	d := &daemon{tb: tb, signals: make(chan os.Signal, 2), done: make(chan error, 1), log: &logBook{}, unix: socketPath(tb)}
+	d := &daemon{tb: tb, signals: make(chan os.Signal, 2), hangups: make(chan os.Signal, 1), done: make(chan error, 1), log: &logBook{}, unix: socketPath(tb)}
 	if o.One == nil {
 		o.One = new(config.OneUpstream)
 	}
@@ -105,7 +106,7 @@ func startDaemon(tb testing.TB, o config.Options) *daemon {
 			d.tcp = a.String()
 		}
 	}
-	go func() { d.done <- d.service.Run(d.signals) }()
+	go func() { d.done <- d.service.Run(d.signals, d.hangups) }()
 	tb.Cleanup(d.shutdown)
 	return d
 }

@@ -10,18 +10,20 @@ import (
 	"sync"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/mtlsproxy/mtlsproxy/service/config"
 )
 
 // open listens on one address.
 func open(a config.Address, mode fs.FileMode) (net.Listener, error) {
 	if a.Network() == "unix" {
-		return openUnix(a.Target(), mode)
+		return openUnix(a.Target(), mode, sameGroup)
 	}
 	l, err := net.Listen(a.Network(), a.Target())
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("listening on %s: another process has this address (%w); find it with: ss -ltnp", a, syscall.EADDRINUSE)
+		return nil, fmt.Errorf("listening on %s: this address is taken (%w); find out by whom with: ss -ltnp", a, syscall.EADDRINUSE)
 	case errors.Is(err, fs.ErrPermission):
 		return nil, fmt.Errorf("listening on %s: %w; ports below 1024 need a privilege, take a higher one", a, fs.ErrPermission)
 	}
@@ -29,9 +31,9 @@ func open(a config.Address, mode fs.FileMode) (net.Listener, error) {
 }
 
 // openUnix makes the socket in a directory nobody else can enter, gives it its
-// mode, and only then moves it to its place: at no time can it be reached with
+// mode and group, and only then moves it to its place: at no time can it be reached with
 // the wrong mode. A socket that nobody serves any more is replaced.
-func openUnix(path string, mode fs.FileMode) (net.Listener, error) {
+func openUnix(path string, mode fs.FileMode, group int) (net.Listener, error) {
 	if err := replaceable(path); err != nil {
 		return nil, err
 	}
@@ -46,7 +48,7 @@ func openUnix(path string, mode fs.FileMode) (net.Listener, error) {
 		return nil, fmt.Errorf("making socket %q: %w", path, err)
 	}
 	l.SetUnlinkOnClose(false)
-	info, err := place(private, path, mode)
+	info, err := place(private, path, mode, group)
 	if err != nil {
 		_ = l.Close() // the error below matters more
 		return nil, fmt.Errorf("making socket %q: %w", path, err)
@@ -65,7 +67,16 @@ func listenIn(dir string) (*net.UnixListener, error) {
 	return net.ListenUnix("unix", &net.UnixAddr{Name: fmt.Sprintf("/proc/self/fd/%d/s", d.Fd()), Net: "unix"})
 }
 
-func place(private, path string, mode fs.FileMode) (fs.FileInfo, error) {
+// sameGroup leaves a socket the group of the process.
+const sameGroup = -1
+
+func place(private, path string, mode fs.FileMode, group int) (fs.FileInfo, error) {
+	if group != sameGroup {
+		// Only root may give away what is not its own; others do without.
+		if err := os.Lchown(private, -1, group); err != nil && !errors.Is(err, fs.ErrPermission) {
+			return nil, err
+		}
+	}
 	if err := os.Chmod(private, mode); err != nil {
 		return nil, err
 	}
@@ -119,3 +130,40 @@ func (l *unixListener) Close() error {
 
 // Addr implements net.Listener: the path clients connect to.
 func (l *unixListener) Addr() net.Addr { return &net.UnixAddr{Name: l.path, Net: "unix"} }
+
+// inPlace reports whether the socket of l is still at its path. Others than unix
+// sockets of our own cannot be taken away.
+func inPlace(l net.Listener) bool {
+	u, ok := l.(*unixListener)
+	if !ok {
+		return true
+	}
+	info, err := os.Lstat(u.path)
+	return err == nil && os.SameFile(info, u.made)
+}
+
+// setMode changes the permissions of the socket to what combine makes of those it has
+// and those wanted, unless something else is in its place.
+func (l *unixListener) setMode(want fs.FileMode, combine func(now, want fs.FileMode) fs.FileMode) error {
+	info, err := os.Lstat(l.path)
+	switch {
+	case err != nil:
+		return err
+	case !os.SameFile(info, l.made):
+		return fmt.Errorf("%q is not the socket that this daemon made; reload to have it made anew", l.path)
+	}
+	mode := combine(info.Mode().Perm(), want)
+	if mode == info.Mode().Perm() {
+		return nil
+	}
+	// Through a descriptor of the socket itself: the path may lead elsewhere by now.
+	f, err := os.OpenFile(l.path, unix.O_PATH|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }() // it was only a name
+	if now, err := f.Stat(); err != nil || !os.SameFile(now, l.made) {
+		return errors.Join(fmt.Errorf("%q was replaced just now", l.path), err)
+	}
+	return os.Chmod(fmt.Sprintf("/proc/self/fd/%d", f.Fd()), mode)
+}

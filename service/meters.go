@@ -1,6 +1,7 @@
 package service
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -19,8 +20,21 @@ type meters struct {
 	set      *metrics.Set // the histograms
 	unrouted *proxy.Meter
 
-	mu     sync.Mutex
-	routes map[routeKey]*proxy.Meter
+	mu      sync.Mutex
+	routes  map[routeKey]*proxy.Meter
+	dropped []*proxy.Meter    // of routes that are no more, as long as exchanges are under way
+	past    totals            // of routes that are no more
+	gone    map[string]uint64 // connections accepted on listeners that are no more, by name
+}
+
+// totals are counts of the whole daemon.
+type totals struct {
+	requests, errors uint64
+	inFlight         int
+}
+
+func (t *totals) add(c proxy.Counts) {
+	t.requests, t.errors, t.inFlight = t.requests+c.Requests(), t.errors+c.Failed(), t.inFlight+c.InFlight
 }
 
 // routeKey is what the meter of a route is found by: a route that is led to another
@@ -77,7 +91,11 @@ func (m *meters) forget(c *config.Config) {
 	for _, r := range c.Routes {
 		key := routeKey{r.Name, r.Upstream}
 		routes[key] = m.routes[key]
+		delete(m.routes, key)
 		keep[durationName(r.Name)], keep[firstByteName(r.Upstream)] = true, true
+	}
+	for _, meter := range m.routes {
+		m.dropped = append(m.dropped, meter)
 	}
 	m.routes = routes
 	for _, name := range m.set.ListMetricNames() {
@@ -96,4 +114,44 @@ func (m *meters) counts(name, upstream string) proxy.Counts {
 		return proxy.Counts{}
 	}
 	return meter.Counts()
+}
+
+// totals returns what all routes have carried, those that are no more included.
+func (m *meters) totals() totals {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.dropped = slices.DeleteFunc(m.dropped, func(meter *proxy.Meter) bool {
+		c := meter.Counts()
+		if c.InFlight == 0 {
+			m.past.add(c)
+		}
+		return c.InFlight == 0
+	})
+	all := m.past
+	for _, meter := range m.dropped {
+		all.add(meter.Counts())
+	}
+	for _, meter := range m.routes {
+		all.add(meter.Counts())
+	}
+	all.add(m.unrouted.Counts())
+	return all
+}
+
+// keepAccepted remembers how many connections came by a listener that goes.
+func (m *meters) keepAccepted(l *listener) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.gone == nil {
+		m.gone = make(map[string]uint64)
+	}
+	m.gone[l.Name()] += l.Accepted()
+}
+
+// acceptedBefore returns how many connections came by listeners of that name that are
+// no more.
+func (m *meters) acceptedBefore(name string) uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.gone[name]
 }

@@ -25,7 +25,7 @@ func daemonFamilies() []Family {
 			e(float64(s.history.ok), "ok")
 			e(float64(s.history.failed), "failed")
 		}},
-		{"config_loaded_timestamp_seconds", "gauge", "When the configuration in effect was loaded.", nil, func(s *scrape, e emit) { e(unix(s.world.loaded)) }},
+		{"config_loaded_timestamp_seconds", "gauge", "When the configuration in effect was loaded.", nil, func(s *scrape, e emit) { e(epoch(s.world.loaded)) }},
 		{"config_last_reload_ok", "gauge", "Whether the last reload succeeded; 1 if there was none.", nil, func(s *scrape, e emit) { e(one(s.history.healthy())) }},
 		{"events_total", "counter", "Events logged.", []string{"level"}, func(s *scrape, e emit) {
 			e(float64(s.events.Debug), "debug")
@@ -55,10 +55,10 @@ func daemonFamilies() []Family {
 func keptFamilies() []Family {
 	byIdentity := []string{"identity"}
 	return []Family{
-		{"identity_not_after_timestamp_seconds", "gauge", "When the certificate in use expires.", byIdentity, eachIdentity(func(i *identity) float64 { return unix(i.generation.Leaf.NotAfter) })},
-		{"identity_not_before_timestamp_seconds", "gauge", "When the certificate in use begins to be valid.", byIdentity, eachIdentity(func(i *identity) float64 { return unix(i.generation.Leaf.NotBefore) })},
+		{"identity_not_after_timestamp_seconds", "gauge", "When the certificate in use expires.", byIdentity, eachIdentity(func(i *identity) float64 { return epoch(i.generation.Leaf.NotAfter) })},
+		{"identity_not_before_timestamp_seconds", "gauge", "When the certificate in use begins to be valid.", byIdentity, eachIdentity(func(i *identity) float64 { return epoch(i.generation.Leaf.NotBefore) })},
 		{"identity_generation", "gauge", "Counts the loadings of the identity that changed it.", byIdentity, eachIdentity(func(i *identity) float64 { return float64(i.generation.Number) })},
-		{"identity_loaded_timestamp_seconds", "gauge", "When the identity in use was loaded.", byIdentity, eachIdentity(func(i *identity) float64 { return unix(i.loaded) })},
+		{"identity_loaded_timestamp_seconds", "gauge", "When the identity in use was loaded.", byIdentity, eachIdentity(func(i *identity) float64 { return epoch(i.loaded) })},
 		{"log_written_total", "counter", "Records written to the request log.", nil, func(s *scrape, e emit) { e(float64(s.log.Written)) }},
 		{"log_dropped_total", "counter", "Records that the request log could not keep.", nil, func(s *scrape, e emit) { e(float64(s.log.Dropped)) }},
 		{"log_records", "gauge", "Records in the request log.", nil, func(s *scrape, e emit) { e(float64(s.log.Records)) }},

@@ -66,7 +66,7 @@ func (o *operated) reload() api.Reload {
 func (o *operated) hangup() {
 	o.tb.Helper()
 	before := len(o.log.with("INFO running reloaded="))
-	o.signals <- syscall.SIGHUP
+	o.hangups <- syscall.SIGHUP
 	o.await("the reload", func() bool { return len(o.log.with("INFO running reloaded=")) > before })
 }
 

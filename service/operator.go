@@ -6,8 +6,10 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"os/user"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/mtlsproxy/mtlsproxy/service/admin"
@@ -87,7 +89,7 @@ func (s *Service) adminSocket(c *config.Config) (path string, wanted bool) {
 func (s *Service) listenOperator(w, old *world) error {
 	var errs []error
 	if path, wanted := s.adminSocket(w.config); wanted {
-		l, err := s.openAdmin(old, path, w.config.Admin.Mode)
+		l, err := s.openAdmin(old, path, &w.config.Admin)
 		switch {
 		case err == nil:
 			w.operator = append(w.operator, l)
@@ -97,8 +99,8 @@ func (s *Service) listenOperator(w, old *world) error {
 			w.unreachable = err
 		}
 	}
-	for i, a := range w.config.Metrics.Addresses {
-		l, err := openMetrics(old, a, i)
+	for _, a := range w.config.Metrics.Addresses {
+		l, err := openMetrics(old, a)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("[metrics] address: %w", err))
 			continue
@@ -108,9 +110,9 @@ func (s *Service) listenOperator(w, old *world) error {
 	return errors.Join(errs...)
 }
 
-func (s *Service) openAdmin(old *world, path string, mode fs.FileMode) (*operatorListener, error) {
+func (s *Service) openAdmin(old *world, path string, c *config.Admin) (*operatorListener, error) {
 	key := "unix:" + path
-	if l := old.operating(key); l != nil {
+	if l := old.operating(key); l != nil && inPlace(l.Listener) {
 		return l, nil
 	}
 	// The directory lets everybody pass and nobody but us change it; a user's runtime
@@ -118,15 +120,30 @@ func (s *Service) openAdmin(old *world, path string, mode fs.FileMode) (*operato
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // the socket has a mode of its own
 		return nil, err
 	}
-	l, err := openUnix(path, mode)
+	l, err := openUnix(path, c.Mode, adminGroupOf(c))
 	if err != nil {
 		return nil, err
 	}
 	return &operatorListener{Listener: l, key: key}, nil
 }
 
-func openMetrics(old *world, a config.Address, i int) (*operatorListener, error) {
-	key := fmt.Sprintf("%s#%d", a, i)
+// adminGroupOf is the first group that may operate, or look: it is to own the socket,
+// whose mode would keep its members out otherwise.
+func adminGroupOf(c *config.Admin) int {
+	for _, rule := range slices.Concat(c.Operate, c.Read) {
+		if name, ok := strings.CutPrefix(rule, "group:"); ok {
+			if g, err := user.LookupGroup(name); err == nil {
+				if id, err := strconv.Atoi(g.Gid); err == nil {
+					return id
+				}
+			}
+		}
+	}
+	return sameGroup
+}
+
+func openMetrics(old *world, a config.Address) (*operatorListener, error) {
+	key := a.String()
 	if l := old.operating(key); l != nil {
 		return l, nil
 	}
@@ -161,7 +178,7 @@ func (s *Service) serveOperator(w, old *world) {
 		}
 		s.serving.Go(func() {
 			if err := serve(l); err != nil && !errors.Is(err, net.ErrClosed) {
-				s.Log.Error("serving the operator failed; reload to try again", "address", l.Addr().String(), "error", err)
+				s.Log.Error("serving the operator failed; restart the daemon to try again", "address", l.Addr().String(), "error", err)
 			}
 		})
 	}
@@ -174,10 +191,11 @@ func (s *Service) serveOperator(w, old *world) {
 
 // keepMode gives the admin socket the mode it should have.
 func (s *Service) keepMode(l *operatorListener, mode fs.FileMode) {
-	if l.metrics {
+	u, ok := l.Listener.(*unixListener)
+	if !ok {
 		return
 	}
-	if err := os.Chmod(l.Addr().String(), mode); err != nil {
+	if err := u.setMode(mode, func(_, want fs.FileMode) fs.FileMode { return want }); err != nil {
 		s.Log.Warn("changing the mode of the admin socket failed", "error", err)
 	}
 }

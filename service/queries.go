@@ -54,12 +54,22 @@ func (b backend) Tail(ctx context.Context, v url.Values, each func(*api.Record) 
 		return err
 	}
 	f.From, f.To = time.Time{}, time.Time{}
-	return log.Follow(ctx, f, func(r *journal.Record, missed uint64) error {
-		if r == nil {
-			return lost(missed)
+	for {
+		err := log.Follow(ctx, f, func(r *journal.Record, missed uint64) error {
+			if r == nil {
+				return lost(missed)
+			}
+			return each(apiRecord(r))
+		})
+		if !errors.Is(err, journal.ErrClosed) {
+			return err
 		}
-		return each(apiRecord(r))
-	})
+		next, why := b.log() // a reload has moved it, or turned it off
+		if why != nil || next == log {
+			return errors.Join(why, err)
+		}
+		log = next
+	}
 }
 
 // log returns the request log, or why there is none.

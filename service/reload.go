@@ -34,7 +34,7 @@ func (s *Service) reloadFor(ctx context.Context, by string) (api.Reload, error) 
 	reply := make(chan api.Reload, 1)
 	select {
 	case s.reloads <- reloading{by: by, reply: reply}:
-	case <-s.ending:
+	case <-s.leaving:
 		return api.Reload{}, errTooLate()
 	case <-ctx.Done():
 		return api.Reload{}, ctx.Err()
@@ -42,7 +42,7 @@ func (s *Service) reloadFor(ctx context.Context, by string) (api.Reload, error) 
 	select {
 	case r := <-reply:
 		return r, nil
-	case <-s.ending:
+	case <-s.leaving:
 		return api.Reload{}, errTooLate()
 	case <-ctx.Done():
 		return api.Reload{}, ctx.Err()
@@ -83,13 +83,25 @@ func (s *Service) tryReload() ([]api.Change, error) {
 	if err != nil {
 		return []api.Change{}, err
 	}
+	return s.goOver(next, old)
+}
+
+// goOver takes over the next world, unless the daemon began to end meanwhile.
+func (s *Service) goOver(next, old *world) ([]api.Change, error) {
+	s.committing.Lock()
+	defer s.committing.Unlock()
+	if s.hasLeft() {
+		return []api.Change{}, errTooLate()
+	}
 	if err := s.listen(next, old); err != nil {
 		return []api.Change{}, err
 	}
 	changes := s.changes(old, next)
-	s.record(next, old)
+	s.record(next)
+	s.narrow(next, old)
 	s.adopt(next, old)
 	s.serve(next, old)
+	s.disk.forget()
 	return changes, nil
 }
 
@@ -115,7 +127,6 @@ func (s *Service) check(by string) api.Reload {
 		var next *world
 		if next, err = s.build(c, old); err == nil {
 			out.Changes = s.changes(old, next)
-			next.discard(old)
 		}
 	}
 	out.OK, out.Seconds = err == nil, time.Since(begun).Seconds()
@@ -129,7 +140,11 @@ func (s *Service) check(by string) api.Reload {
 func (s *Service) changes(old, next *world) []api.Change {
 	out := []api.Change{}
 	for _, c := range config.Diff(old.config, next.config) {
-		out = append(out, api.Change{Key: c.Key, Old: c.Old, New: c.New, Source: c.Source, Effect: effect(c.Key, old, next)})
+		change := api.Change{Key: c.Key, Old: c.Old, New: c.New, Source: c.Source, Effect: effect(c.Key, old, next)}
+		if strings.Contains(c.Key, "_headers.set.") { // they often are credentials
+			change.Old, change.New = hidden(c.Old), hidden(c.New)
+		}
+		out = append(out, change)
 	}
 	for _, id := range next.config.Identities {
 		before, now := old.identities[id.Name], next.identities[id.Name]
@@ -141,6 +156,14 @@ func (s *Service) changes(old, next *world) []api.Change {
 		}
 	}
 	return out
+}
+
+// hidden stands for a value that is not shown to everybody who may look.
+func hidden(value string) string {
+	if value == "" {
+		return ""
+	}
+	return "(hidden)"
 }
 
 // effect is what a change of key does to what is under way.
@@ -155,8 +178,10 @@ func effect(key string, old, next *world) string {
 			return "new upstream"
 		case now == nil:
 			return "its connections close after their exchanges"
-		case before.client != now.client:
+		case before.client != now.client || strings.HasSuffix(key, ".identity"):
 			return "new connections; old ones close after their exchanges"
+		case strings.HasSuffix(key, ".pool.max_age"):
+			return "for connections to come"
 		}
 		return "in place"
 	case "listener":

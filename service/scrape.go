@@ -61,7 +61,7 @@ func (s *Service) scrape() *scrape {
 		events: s.Events.Counts(), limits: b.Limits(), log: b.LogStats(), traffic: make(map[string]trafficScrape),
 	}
 	for _, l := range w.listeners {
-		out.addListener(l)
+		out.addListener(l.listener, s.meters.acceptedBefore(l.name))
 	}
 	for i := range w.config.Routes {
 		r := &w.config.Routes[i]
@@ -76,10 +76,10 @@ func (s *Service) scrape() *scrape {
 }
 
 // addListener adds up the addresses of one listener.
-func (s *scrape) addListener(l *listener) {
+func (s *scrape) addListener(l *listener, before uint64) {
 	i := slices.IndexFunc(s.listeners, func(have listenerScrape) bool { return have.name == l.Name() })
 	if i < 0 {
-		s.listeners = append(s.listeners, listenerScrape{name: l.Name()})
+		s.listeners = append(s.listeners, listenerScrape{name: l.Name(), accepted: before})
 		i = len(s.listeners) - 1
 	}
 	s.listeners[i].open += l.Open()
@@ -111,9 +111,9 @@ func sortedFailures(errors map[proxy.Failure]uint64) []proxy.Failure {
 	return all
 }
 
-// unix is t in seconds. Nanoseconds since 1970 end with the year 2262, certificates
+// epoch is t in seconds since 1970. Nanoseconds since 1970 end with the year 2262, certificates
 // without an end with 9999 (RFC 5280 4.1.2.5).
-func unix(t time.Time) float64 { return float64(t.Unix()) + float64(t.Nanosecond())/1e9 }
+func epoch(t time.Time) float64 { return float64(t.Unix()) + float64(t.Nanosecond())/1e9 }
 
 func levels() []slog.Level {
 	return []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError}

@@ -8,7 +8,6 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/mtlsproxy/mtlsproxy/journal"
@@ -38,6 +37,9 @@ type Options struct {
 	Events  *journal.Events     // keeps what Log is given; nil: nothing is kept
 	Level   *slog.LevelVar      // of Log; nil: it cannot be changed
 	Getenv  func(string) string // nil: os.Getenv
+
+	Sockets []Socket // passed by the service manager
+	Clients []Client // handed over by the process before this one
 }
 
 // Service is the daemon. Make one with Build.
@@ -55,20 +57,30 @@ type Service struct {
 	serving sync.WaitGroup
 
 	world   atomic.Pointer[world]
-	reloads chan reloading
-	history history
+	orders  sync.Mutex // by hand, to upstreams of the world
+	logs    logs
 	disk    disk
-	failed  chan error // from accept loops
-	retired sync.WaitGroup
-	ending  chan struct{} // closed by Close
-	end     sync.Once
+	history history
 	watcher *watch.Watcher // of the configuration; nil: it is not watched
+
+	reloads    chan reloading
+	committing sync.Mutex    // of a reload; it excludes the begin of the end
+	leaving    chan struct{} // closed when the end begins
+	failed     chan error    // from accept loops
+	retired    sync.WaitGroup
+	settled    chan struct{} // closed when nobody looks for a route in what was retired last
+	ending     chan struct{} // closed by Close
+	end        sync.Once
 }
 
 // Build makes a service: it loads the identities and settles the routes. It opens
 // no listener and writes no file. Close ends a service that is not run.
 func Build(o Options) (*Service, error) {
-	s := &Service{Options: o, started: time.Now(), reloads: make(chan reloading, 1), failed: make(chan error, 1), ending: make(chan struct{})}
+	s := &Service{
+		Options: o, started: time.Now(), reloads: make(chan reloading, 1), failed: make(chan error, 1),
+		leaving: make(chan struct{}), ending: make(chan struct{}), settled: make(chan struct{}),
+	}
+	close(s.settled) // there is nothing yet
 	if s.Getenv == nil {
 		s.Getenv = os.Getenv
 	}
@@ -114,6 +126,7 @@ func (s *Service) Close() {
 	s.end.Do(func() { close(s.ending) })
 	s.world.Load().close()
 	s.retired.Wait()
+	s.logs.close()
 	s.diag.Close()
 }
 
@@ -133,43 +146,76 @@ func (s *Service) Listen() error {
 	if err := s.listen(w, new(world)); err != nil {
 		return err
 	}
-	s.record(w, new(world))
+	s.record(w)
+	w.nameListeners()
 	return nil
 }
 
-// Run serves until a signal comes, then drains. A second signal ends at once what
-// is still on its way. SIGHUP reloads. Listen must have succeeded.
-func (s *Service) Run(signals <-chan os.Signal) error {
+// Run serves until a signal comes by stop, then drains. A second one ends at once
+// what is still on its way. What comes by hangup reloads. Listen must have succeeded.
+func (s *Service) Run(stop, hangup <-chan os.Signal) error {
 	defer s.Close()
 	w := s.world.Load()
 	s.serve(w, new(world))
+	s.adoptClients(w)
 	s.phase.enter(Running, "listeners", s.describe(), "upstreams", len(w.upstreams), "routes", len(w.config.Routes))
-	err := s.attend(signals)
+	err := s.attend(stop, hangup)
 	s.stopWatching()
-	s.drain(signals)
+	s.drain(stop)
 	s.phase.enter(Stopping)
 	s.stopOperating()
 	s.serving.Wait()
 	return err
 }
 
-// attend does what is asked of a running daemon, until it is to end.
-func (s *Service) attend(signals <-chan os.Signal) error {
-	for {
-		select {
-		case sig := <-signals:
-			if sig == syscall.SIGHUP {
-				s.reload(reloading{by: "signal"})
-				continue
-			}
-			s.phase.enter(Draining, "signal", sig.String(), "connections", s.front.Connections(), "budget", s.world.Load().config.Drain.Timeout)
-			return nil
-		case r := <-s.reloads:
+// attend does what is asked of a running daemon, until it is to end. A reload that
+// takes long, or never ends, does not keep it from ending.
+func (s *Service) attend(stop, hangup <-chan os.Signal) error {
+	var under chan struct{} // closed with the end of the reload that is under way
+	begin := func(r reloading) {
+		done := make(chan struct{})
+		under = done
+		go func() {
 			s.reload(r)
+			close(done)
+		}()
+	}
+	for {
+		hangup, reloads := hangup, s.reloads
+		if under != nil { // one at a time; more wait in their channels
+			hangup, reloads = nil, nil
+		}
+		select {
+		case <-under:
+			under = nil
+		case <-hangup:
+			begin(reloading{by: "signal"})
+		case r := <-reloads:
+			begin(r)
+		case sig := <-stop:
+			s.leave("signal", sig.String(), "connections", s.front.Connections(), "budget", s.world.Load().config.Drain.Timeout)
+			return nil
 		case err := <-s.failed:
-			s.phase.enter(Draining, "error", err)
+			s.leave("error", err)
 			return err
 		}
+	}
+}
+
+// leave begins the end. A reload that has not taken over by now will not.
+func (s *Service) leave(why ...any) {
+	s.committing.Lock()
+	defer s.committing.Unlock()
+	close(s.leaving)
+	s.phase.enter(Draining, why...)
+}
+
+func (s *Service) hasLeft() bool {
+	select {
+	case <-s.leaving:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -188,7 +234,7 @@ const noticeTime = time.Second
 // drain lets exchanges finish. When a fifth of the budget is left they are told
 // to end, which leaves time to answer; at its end, or with the next signal, they
 // are cut off.
-func (s *Service) drain(signals <-chan os.Signal) {
+func (s *Service) drain(stop <-chan os.Signal) {
 	budget := s.world.Load().config.Drain.Timeout
 	s.front.Drain()
 	ctx, cancel := context.WithTimeout(context.Background(), budget)
@@ -197,21 +243,14 @@ func (s *Service) drain(signals <-chan os.Signal) {
 	defer tell.Stop()
 	drained := make(chan error, 1)
 	go func() { drained <- s.front.Wait(ctx) }()
-	for {
-		select {
-		case err := <-drained:
-			if err == nil {
-				return
-			}
-			s.Log.Warn("drain budget is used up; cutting connections", "connections", s.front.Connections())
-		case sig := <-signals:
-			if sig == syscall.SIGHUP {
-				s.Log.Warn("SIGHUP comes too late: the daemon is draining")
-				continue
-			}
-			s.Log.Warn("second signal; cutting connections", "signal", sig.String(), "connections", s.front.Connections())
+	select {
+	case err := <-drained:
+		if err == nil {
+			return
 		}
-		break
+		s.Log.Warn("drain budget is used up; cutting connections", "connections", s.front.Connections())
+	case sig := <-stop:
+		s.Log.Warn("second signal; cutting connections", "signal", sig.String(), "connections", s.front.Connections())
 	}
 	s.front.Cut()
 	_ = s.front.Wait(context.Background()) // their sockets are closed: they end at once

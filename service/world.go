@@ -3,11 +3,10 @@ package service
 import (
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
-	"github.com/mtlsproxy/mtlsproxy/journal"
 	"github.com/mtlsproxy/mtlsproxy/service/config"
-	"github.com/mtlsproxy/mtlsproxy/service/front"
 	"github.com/mtlsproxy/mtlsproxy/service/proxy"
 	"github.com/mtlsproxy/mtlsproxy/tlsclient"
 )
@@ -20,10 +19,11 @@ type world struct {
 	loaded     time.Time
 	identities map[string]*identity
 	upstreams  map[string]*upstream
+	routes     []*proxy.Route // in the order of config
 	table      *proxy.Table
 	access     access
 
-	listeners   []*listener
+	listeners   []wanted
 	operator    []*operatorListener
 	unreachable error    // why there is no admin socket in its default place
 	records     *records // nil: the request log is off
@@ -34,12 +34,14 @@ type world struct {
 type upstream struct {
 	config     config.Upstream
 	options    tlsclient.Options
-	client     *tlsclient.Upstream
 	generation *tlsclient.Generation
+	client     *tlsclient.Upstream // nil until adopt, unless it is that of the world before
+	users      *proxy.Users
 }
 
-// build makes the world of c, except what has to be opened. It reads the files that
-// c names and has no other effect; what is wrong with any of them is in the error.
+// build makes the world of c, except what has to be opened or started. It reads the
+// files that c names and has no other effect; what is wrong with any of them is in the
+// error.
 func (s *Service) build(c *config.Config, old *world) (*world, error) {
 	now := time.Now()
 	w := &world{config: c, loaded: now, upstreams: make(map[string]*upstream)}
@@ -55,10 +57,11 @@ func (s *Service) build(c *config.Config, old *world) (*world, error) {
 		u := &c.Upstreams[i]
 		w.upstreams[u.Name] = planUpstream(u, plans[i], w.identities[u.Identity].generation, old.upstreams[u.Name])
 	}
-	if w.table, err = s.routes(c, w.upstreams); err != nil {
-		w.discard(old)
+	w.routes = planRoutes(c, w.upstreams)
+	if w.table, err = proxy.NewTable(w.routes); err != nil {
 		return nil, err
 	}
+	w.table.Query = c.Log.Query
 	return w, nil
 }
 
@@ -73,22 +76,11 @@ func (s *Service) planUpstreams(c *config.Config) ([]tlsclient.Options, error) {
 	return plans, errors.Join(errs...)
 }
 
-// planUpstream keeps the client of an upstream whose connections stay as they are,
-// and makes a new one otherwise.
+// planUpstream keeps the client of an upstream whose connections stay as they are.
 func planUpstream(c *config.Upstream, o tlsclient.Options, g *tlsclient.Generation, old *upstream) *upstream {
 	u := &upstream{config: *c, options: o, generation: g}
 	if old != nil && old.client.Options().Alike(&o) {
-		u.client = old.client
-		return u
-	}
-	u.client = tlsclient.NewUpstream(o)
-	u.client.Use(g)
-	if old != nil {
-		for _, e := range old.client.State().Endpoints {
-			if e.Drained { // by hand, which outlives a reload
-				u.client.Drain(e.Address)
-			}
-		}
+		u.client, u.users = old.client, old.users
 	}
 	return u
 }
@@ -97,33 +89,81 @@ func planUpstream(c *config.Upstream, o tlsclient.Options, g *tlsclient.Generati
 // what of the old one is not part of it. It cannot fail.
 func (s *Service) adopt(w, old *world) {
 	s.front.Limit(frontLimits(&w.config.Limits))
+	s.startUpstreams(w, old)
+	for i, r := range w.routes {
+		c := &w.config.Routes[i]
+		r.Upstream, r.Users = w.upstreams[c.Upstream].client, w.upstreams[c.Upstream].users
+		r.Meter, r.FirstByte = s.meters.route(c.Name, c.Upstream), s.meters.upstream(c.Upstream)
+	}
+	w.nameListeners()
+	s.grant(w.access)
+	s.orders.Lock() // what was drained by hand until now stays so
+	w.takeDrains(old)
+	s.world.Store(w)
+	s.orders.Unlock()
+	retired := s.proxy.Use(w.table)
+	s.meters.forget(w.config)
+	before, done := s.settled, make(chan struct{})
+	s.settled = done
+	s.retired.Go(func() { s.retire(retired, old, w, before, done) })
+}
+
+// startUpstreams gives every upstream of w a client and what it is to show.
+func (s *Service) startUpstreams(w, old *world) {
 	for name, u := range w.upstreams {
-		if before := old.upstreams[name]; before != nil && before.client == u.client {
-			u.client.Tune(u.options)
-			if before.generation != u.generation {
-				u.client.Use(u.generation)
+		if u.client == nil {
+			u.client, u.users = tlsclient.NewUpstream(u.options), proxy.NewUsers()
+			u.client.Use(u.generation)
+			continue
+		}
+		u.client.Tune(u.options)
+		if old.upstreams[name].generation != u.generation {
+			u.client.Use(u.generation)
+		}
+	}
+}
+
+// takeDrains drains what was drained by hand in the upstreams that w has anew.
+func (w *world) takeDrains(old *world) {
+	for name, u := range w.upstreams {
+		before := old.upstreams[name]
+		if before == nil || before.client == u.client {
+			continue
+		}
+		for _, e := range before.client.State().Endpoints {
+			if e.Drained {
+				u.client.Drain(e.Address)
 			}
 		}
 	}
-	s.grant(w.access)
-	s.world.Store(w)
-	retired := s.proxy.Use(w.table)
-	s.meters.forget(w.config)
-	s.retired.Go(func() { s.retire(retired, old, w) })
 }
 
-// retire closes what only the old world has, once the last exchange that may use it
-// has ended.
-func (s *Service) retire(t *proxy.Table, old, w *world) {
-	select {
-	case <-t.Unused():
-	case <-s.ending:
-	}
+// retire closes what only the old world has, each when the last exchange that uses it
+// has ended. None can begin to once nobody looks for a route in the old table, nor in
+// those before it.
+func (s *Service) retire(t *proxy.Table, old, w *world, before <-chan struct{}, done chan<- struct{}) {
+	<-before
+	<-t.Unused()
+	close(done)
+	var closing sync.WaitGroup
 	for _, u := range old.without(w) {
-		u.client.Close()
+		closing.Go(func() {
+			u.users.Retire()
+			s.unused(u.users)
+			u.client.Close()
+		})
 	}
 	if old.records != nil && old.records != w.records {
-		old.records.close()
+		closing.Go(func() { s.logs.retire(old.records, s.ending) })
+	}
+	closing.Wait()
+}
+
+// unused waits for the end of those who use something, or of the daemon.
+func (s *Service) unused(u *proxy.Users) {
+	select {
+	case <-u.Unused():
+	case <-s.ending:
 	}
 }
 
@@ -131,7 +171,7 @@ func (s *Service) retire(t *proxy.Table, old, w *world) {
 func (w *world) without(other *world) []*upstream {
 	var dropped []*upstream
 	for name, u := range w.upstreams {
-		if o := other.upstreams[name]; o == nil || o.client != u.client {
+		if o := other.upstreams[name]; u.client != nil && (o == nil || o.client != u.client) {
 			dropped = append(dropped, u)
 		}
 	}
@@ -143,9 +183,9 @@ func (w *world) discard(old *world) {
 	for _, u := range w.without(old) {
 		u.client.Close()
 	}
-	for _, l := range w.listeners {
-		if !slices.Contains(old.listeners, l) {
-			_ = l.Close() // nothing was accepted on it
+	for _, p := range w.listeners {
+		if !old.serves(p.listener) {
+			_ = p.Close() // nothing was accepted on it
 		}
 	}
 	for _, l := range w.operator {
@@ -158,20 +198,4 @@ func (w *world) discard(old *world) {
 // close ends everything.
 func (w *world) close() {
 	w.discard(new(world))
-	if w.records != nil {
-		w.records.close()
-	}
-}
-
-// listener is a listener of the configuration.
-type listener struct {
-	*front.Listener
-	key  string // what it was made from
-	unix bool
-}
-
-// records is the request log.
-type records struct {
-	*journal.Log
-	directory string
 }

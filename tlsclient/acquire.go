@@ -125,7 +125,6 @@ func (u *Upstream) popUsable(l *link, now time.Time) *conn {
 		}
 		if now.Before(c.expires) && now.Sub(c.idleSince) < u.opt().IdleTimeout {
 			l.endpoint.pending++
-			u.count.reused++
 			return c
 		}
 		u.forget(c, closedIdle)
@@ -219,7 +218,9 @@ func (u *Upstream) connect(l *link, ex *exchange) (*conn, error) {
 		l.endpoint.pending--
 		u.freed(1)
 		ex.tried = append(ex.tried, l.endpoint)
-		l.endpoint.shunned, l.endpoint.down = time.Now().Add(shunTime), true
+		if e := asError(err); e != nil && e.Fault == FaultUpstream {
+			l.endpoint.shunned, l.endpoint.down = time.Now().Add(shunTime), true
+		}
 		return nil, err
 	}
 	l.pool.conns[c] = struct{}{}
@@ -241,12 +242,14 @@ func (u *Upstream) release(c *conn, reusable bool) {
 	u.mu.Lock()
 	c.link.endpoint.pending--
 	why := u.unfit(c, reusable, now)
+	if reusable { // it has answered
+		c.link.endpoint.down = false
+	}
 	switch {
 	case why != keep:
 		u.forget(c, why)
 	case len(u.waiters) > 0:
 		c.link.endpoint.pending++
-		u.count.reused++
 		u.nextWaiter().ready <- c
 	default:
 		c.link.push(c, now)
@@ -295,6 +298,13 @@ func (u *Upstream) freed(n int) {
 		u.open++
 		u.nextWaiter().ready <- nil
 	}
+}
+
+// untried reports whether there is an endpoint that ex has not tried and may.
+func (u *Upstream) untried(ex *exchange) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return slices.ContainsFunc(u.endpoints, func(e *endpoint) bool { return !e.drained && !slices.Contains(ex.tried, e) })
 }
 
 // errDrained is the answer when no endpoint may be used.

@@ -22,7 +22,8 @@ type conn struct {
 
 	expires   time.Time // no exchange begins on it after this
 	idleSince time.Time
-	uses      int // exchanges begun
+	uses      int  // exchanges begun
+	tunnel    bool // it left HTTP behind; the upstream's mutex guards it
 
 	writtenBefore int64 // bytes on the socket when the exchange began
 
@@ -87,6 +88,16 @@ func (c *conn) close() {
 
 // cut closes the socket at once, which also ends whatever reads or writes it.
 func (c *conn) cut() { _ = c.sock.Close() }
+
+// keepTunnel lets the connection, which has left HTTP behind, outlive the
+// retirement of its generation, but not its certificate.
+func (c *conn) keepTunnel() {
+	u := c.link.pool.upstream
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	c.tunnel = true
+	c.closeAt(c.link.pool.generation.Leaf.NotAfter)
+}
 
 // closeAt bounds the life of a busy connection.
 func (c *conn) closeAt(t time.Time) {

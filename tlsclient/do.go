@@ -56,10 +56,13 @@ func (u *Upstream) try(req *Request, resp *Response) error {
 			continue
 		}
 		err = resp.roundTrip(c, req)
+		stale := errors.Is(err, rawconn.ErrStale)
+		if !stale {
+			u.countAttempt(c)
+		}
 		if err == nil {
 			return nil
 		}
-		stale := errors.Is(err, rawconn.ErrStale)
 		repeat := stale || ex.mayRepeat(c, err)
 		resp.drop()
 		if !repeat {
@@ -74,5 +77,13 @@ func (u *Upstream) try(req *Request, resp *Response) error {
 		if ex.replayable && req.hasBody() {
 			req.Body.Rewind(mark)
 		}
+	}
+}
+
+// countAttempt counts a request that was sent on c, or as much of it as could be.
+func (u *Upstream) countAttempt(c *conn) {
+	c.link.endpoint.attempts.Add(1)
+	if c.uses > 1 {
+		u.reused.Add(1)
 	}
 }

@@ -41,7 +41,7 @@ func (ex *exchange) next(err error) bool {
 	if e == nil || e.Fault != FaultUpstream || ex.stopped != nil {
 		return false
 	}
-	return len(ex.tried) < min(maxAttempts, len(ex.upstream.endpoints))
+	return len(ex.tried) < maxAttempts && ex.upstream.untried(ex)
 }
 
 // mayRepeat reports whether a request that failed with err on c can be sent once

@@ -94,7 +94,9 @@ func (p *pool) retire(deadline time.Time, why closing) []*conn {
 	p.retired = true
 	idle := p.takeAll(func(*conn) bool { return true }, why)
 	for c := range p.conns {
-		c.closeAt(deadline)
+		if !c.tunnel {
+			c.closeAt(deadline)
+		}
 	}
 	return idle
 }

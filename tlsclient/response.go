@@ -39,7 +39,6 @@ type Response struct {
 func (r *Response) roundTrip(c *conn, req *Request) error {
 	r.conn = c
 	c.uses++
-	c.link.endpoint.attempts.Add(1)
 	r.Endpoint, r.Reused = c.link.endpoint.name, c.uses > 1
 	r.TLSVersion, r.Serial, r.Generation = c.version, c.serial, c.link.pool.generation
 	c.begin(&r.exchange)

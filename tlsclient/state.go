@@ -30,8 +30,8 @@ var closingNames = [closings]string{"", "idle", "age", "surplus", "peer", "moved
 
 // counters are guarded by the upstream's mutex.
 type counters struct {
-	opened, resumed, reused uint64
-	closed                  [closings]uint64
+	opened, resumed uint64
+	closed          [closings]uint64
 }
 
 // troubles remembers what went wrong with an endpoint.
@@ -96,7 +96,7 @@ func (u *Upstream) State() State {
 	defer u.mu.Unlock()
 	s := State{
 		Open: u.open, Waiting: len(u.waiters),
-		Opened: u.count.opened, Resumed: u.count.resumed, Reused: u.count.reused,
+		Opened: u.count.opened, Resumed: u.count.resumed, Reused: u.reused.Load(),
 		Closed:  make(map[string]uint64, closings),
 		Retries: u.retries.Load(), Rejected: u.rejected.Load(),
 	}

@@ -17,6 +17,7 @@ type Tunnel struct {
 // response. Silence in both directions is the reader's to bound.
 func (r *Response) Tunnel() *Tunnel {
 	c := r.conn
+	c.keepTunnel()
 	c.sock.Tick = nil
 	c.sock.ReadBy(time.Time{})
 	if c.reader.Empty() {

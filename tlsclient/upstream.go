@@ -77,6 +77,7 @@ type Upstream struct {
 	count   counters
 
 	retries  atomic.Uint64
+	reused   atomic.Uint64 // exchanges on a connection that had carried one before
 	rejected atomic.Uint64 // exchanges that waited in vain for a connection
 	cancel   context.CancelFunc
 	tasks    sync.WaitGroup

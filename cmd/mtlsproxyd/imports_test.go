@@ -40,7 +40,7 @@ var imports = map[string][]string{
 	"service": {
 		"journal", "service/admin", "service/admin/api", "service/caller", "service/config", "service/front", "service/proxy",
 		"service/watch", "tlsclient", "tlsclient/http1", "tlsclient/rawconn",
-		"github.com/VictoriaMetrics/metrics",
+		"github.com/VictoriaMetrics/metrics", "golang.org/x/sys/unix",
 	},
 	"service/demo": {"service", "service/config"},
 

@@ -280,7 +280,7 @@ func TestATakenPort(t *testing.T) {
 	defer l.Close()
 	addr := l.Addr().String()
 	execute(t, identity(t), oneUpstream("--listen", addr)...).want(t, result{code: 69, stderr: `mtlsproxyd: listener "http": listening on ` + addr +
-		": another process has this address (address already in use); find it with: ss -ltnp\n"})
+		": this address is taken (address already in use); find out by whom with: ss -ltnp\n"})
 }
 
 // TestNotPermitted runs the daemon as somebody who may not write where its socket

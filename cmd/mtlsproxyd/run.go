@@ -35,10 +35,13 @@ with the configuration is reported at once.`
 
 // Run serves until a signal comes.
 func (c *runCmd) Run(w world) (err error) {
-	signals := make(chan os.Signal, 4)
-	// Before anything is loaded: a SIGHUP from now on finds its way.
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
-	defer signal.Stop(signals)
+	// Two channels, so that many of the one kind cannot displace the other; and before
+	// anything is loaded, so that a SIGHUP from now on finds its way.
+	stop, hangup := make(chan os.Signal, 2), make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(stop)
+	defer signal.Stop(hangup)
 	// Whoever reads the log may go away; that must not end the daemon.
 	signal.Ignore(syscall.SIGPIPE)
 
@@ -76,7 +79,7 @@ func (c *runCmd) Run(w world) (err error) {
 		}
 		defer func() { err = errors.Join(err, stop()) }()
 	}
-	return s.Run(signals)
+	return s.Run(stop, hangup)
 }
 
 // keptEvents is how many events are kept in memory, for the admin API.

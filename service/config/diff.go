@@ -3,6 +3,7 @@ package config
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 )
 
 // Change is a value that differs between two configurations.
@@ -16,9 +17,14 @@ type Change struct {
 // Digest identifies what is in effect, wherever it comes from: two configurations
 // with the same values have the same one.
 func (c *Config) Digest() string {
+	lines := make([]string, len(c.settings))
+	for i, s := range c.settings {
+		lines[i] = s.Key + " = " + s.Value
+	}
+	slices.Sort(lines) // the order of routes and fields means nothing
 	h := sha256.New()
-	for _, s := range c.settings {
-		h.Write([]byte(s.Key + " = " + s.Value + "\n"))
+	for _, line := range lines {
+		h.Write([]byte(line + "\n"))
 	}
 	return hex.EncodeToString(h.Sum(nil)[:8])
 }

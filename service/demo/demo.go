@@ -69,7 +69,7 @@ func Run(o Options) (err error) {
 		return err
 	}
 	signals, ended := make(chan os.Signal, 2), make(chan error, 1)
-	go func() { ended <- d.service.Run(signals) }()
+	go func() { ended <- d.service.Run(signals, nil) }()
 	return d.present(signals, ended)
 }
 

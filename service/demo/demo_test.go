@@ -122,7 +122,7 @@ func TestAnAskedForPortIsNotExchanged(t *testing.T) {
 	}
 	defer l.Close()
 	emptyTemp(t)
-	if out, err := once(t, Options{Listen: l.Addr().String()}); err == nil || !strings.Contains(err.Error(), "another process has this address") {
+	if out, err := once(t, Options{Listen: l.Addr().String()}); err == nil || !strings.Contains(err.Error(), "this address is taken") {
 		t.Errorf("error %v\n%s", err, out)
 	}
 }

@@ -111,7 +111,7 @@ func (c *conn) call() {
 // answerCall hands the connection over, unless a request has begun, which goes
 // first, or nobody takes it.
 func (c *conn) answerCall(buf []byte, n int, err error) ([]byte, int, bool) {
-	c.server.mu.Lock() // the interruption may still be on its way
+	c.server.mu.Lock()   // the interruption may still be on its way
 	c.server.mu.Unlock() //nolint:staticcheck // to wait for it is all
 	c.sock.Resume()
 	switch {

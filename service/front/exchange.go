@@ -81,8 +81,8 @@ func (x *Exchange) dropBuffer() {
 	x.reader.Reset(nil, 0)
 }
 
-// Listener returns the name of the listener the request came by.
-func (x *Exchange) Listener() string { return x.conn.listener.Name() }
+// Source returns the listener the request came by.
+func (x *Exchange) Source() *Listener { return x.conn.listener }
 
 // Remote returns the client's IP address, or "" on a unix socket.
 func (x *Exchange) Remote() string { return x.conn.remote }

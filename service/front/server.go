@@ -134,7 +134,7 @@ func (s *Server) Serve(l *Listener) error {
 func (s *Server) addListener(l *Listener) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ending() {
+	if s.ending() || l.removed.Load() {
 		return false
 	}
 	if s.listeners == nil {

@@ -7,8 +7,9 @@ import (
 	"github.com/mtlsproxy/mtlsproxy/tlsclient"
 )
 
-// maxPath is how much of a path outlives the head of a request with a body.
-const maxPath = 4 << 10
+// maxPath is how much of a path is kept for the record: a byte more than the log
+// keeps, so that it sees what is cut.
+const maxPath = 4<<10 + 1
 
 // account is what is known of an exchange for its record and its route's meter.
 type account struct {
@@ -19,6 +20,9 @@ type account struct {
 	asked bool // the upstream was
 	whole bool // it came to its end without a panic
 
+	entered bool // it counts as a user of the table
+
+	listener           string
 	method, host, path []byte
 
 	class tlsclient.Class // "": the upstream's answer came through whole
@@ -29,16 +33,25 @@ type account struct {
 
 // open begins an exchange that no route has taken yet.
 func (a *account) open(t *Table, unrouted *Meter) {
-	a.begun, a.table, a.meter = time.Now(), t, unrouted
+	a.begun, a.table, a.entered, a.meter = time.Now(), t, true, unrouted
 	a.meter.inFlight.Add(1)
+	if t.Records != nil {
+		t.Recording.enter()
+	}
 }
 
-// take says which route has taken the exchange.
+// take says which route has taken the exchange, or with nil that none has. What the
+// exchange still needs of its table it has entered by then.
 func (e *exchange) take(r *Route) {
-	e.meter.inFlight.Add(-1)
-	e.taken, e.meter = r, r.Meter
-	e.meter.inFlight.Add(1)
-	e.x.Take(&r.Name)
+	if r != nil {
+		r.Users.enter()
+		e.meter.inFlight.Add(-1)
+		e.taken, e.meter = r, r.Meter
+		e.meter.inFlight.Add(1)
+		e.x.Take(&r.Name)
+	}
+	e.entered = false
+	e.table.users.leave()
 }
 
 // blame says what went wrong, and whose fault it was.
@@ -60,8 +73,14 @@ func (e *exchange) settle() {
 	if e.table.Records != nil {
 		e.fill(r)
 		e.table.Records.Add(r)
+		e.table.Recording.leave()
 	}
-	e.table.leave()
+	if e.taken != nil {
+		e.taken.Users.leave()
+	}
+	if e.entered { // after a panic
+		e.table.users.leave()
+	}
 	if e.whole {
 		e.recycle()
 	}
@@ -83,7 +102,7 @@ func (e *exchange) describe(r *journal.Record) {
 
 // fill adds what only the log wants.
 func (e *exchange) fill(r *journal.Record) {
-	r.ID, r.Listener, r.Caller = e.id, e.x.Listener(), e.x.Caller()
+	r.ID, r.Listener, r.Caller = e.id, e.listener, e.x.Caller()
 	r.Method, r.Host, r.Path = e.method, e.host, e.path
 	if e.taken != nil {
 		r.Route, r.Upstream = e.taken.Name, e.taken.Upstream.Name()

@@ -63,22 +63,23 @@ func New(o Options) *Proxy {
 }
 
 // Use makes t the table for all exchanges that begin from now on. The one before is
-// retired: its Unused is closed once the last of its exchanges has ended.
+// retired: once its Unused is closed, no exchange will enter the upstreams of its
+// routes or its log any more by way of it; those that have are counted there.
 func (p *Proxy) Use(t *Table) (retired *Table) {
 	retired = p.table.Swap(t)
-	retired.leave() // the proxy's own use
+	retired.users.Retire()
 	return retired
 }
 
-// enter takes part in the present table until leave.
+// enter returns the present table, in use.
 func (p *Proxy) enter() *Table {
 	for {
 		t := p.table.Load()
-		t.users.Add(1)
+		t.users.enter()
 		if p.table.Load() == t {
 			return t
 		}
-		t.leave() // it was retired just now, and may be out of use already
+		t.users.leave() // it was retired just now, and may be out of use already
 	}
 }
 
@@ -113,6 +114,7 @@ func (p *Proxy) Serve(x *front.Exchange) {
 	e.x = x
 	e.id = e.keep(p.newID(e.scratch()))
 	e.open(p.enter(), p.Unrouted)
+	e.listener = e.table.listener(x.Source())
 	defer e.settle() // after a panic too
 	e.serve()
 	e.whole = true
@@ -121,16 +123,15 @@ func (p *Proxy) Serve(x *front.Exchange) {
 func (e *exchange) serve() {
 	x := e.x
 	if x.Broken != nil {
-		e.path, e.method = x.Request.Path, x.Request.Method
-		e.fail(broken(x.Broken))
+		e.refuse()
 		return
 	}
 	r, f := e.route()
+	e.take(r)
 	if f != nil {
 		e.fail(f)
 		return
 	}
-	e.take(r)
 	e.setID(r.AcceptID)
 	switch {
 	case e.looped():
@@ -144,20 +145,39 @@ func (e *exchange) serve() {
 	}
 }
 
+// refuse answers a request that could not be understood. Of its target the record
+// keeps what is a path for certain: the rest may be anything, secrets among it.
+func (e *exchange) refuse() {
+	e.take(nil)
+	req := &e.x.Request
+	e.method = req.Method
+	if path, _, _ := bytes.Cut(req.Target, []byte("?")); len(path) > 0 && path[0] == '/' {
+		e.keepPath(path)
+	}
+	e.fail(broken(e.x.Broken))
+}
+
+// keepPath keeps a path for the record: the head may be gone by then.
+func (e *exchange) keepPath(path []byte) {
+	e.path = e.keep(append(e.scratch(), path[:min(len(path), maxPath)]...))
+}
+
 // route finds the route, for the path as it stands and as an upstream might
 // read it: if those differ, somebody is being fooled.
 func (e *exchange) route() (*Route, *failure) {
 	req := &e.x.Request
 	t := e.table
-	q := query{listener: e.x.Listener(), method: req.Method, path: req.Path}
+	q := query{listener: e.listener, method: req.Method, path: req.Path}
 	host, port, _ := http1.SplitAuthority(req.Authority)
 	q.host, q.port = e.keep(appendLower(e.scratch(), bytes.TrimSuffix(host, []byte(".")))), port
 	if i := bytes.IndexByte(q.path, '?'); i >= 0 {
 		q.path = q.path[:i]
 	}
-	e.host, e.path, e.method = q.host, q.path, q.method
+	e.host, e.method = q.host, q.method
 	if t.Query {
-		e.path = req.Path
+		e.keepPath(req.Path)
+	} else {
+		e.keepPath(q.path)
 	}
 	r := t.find(&q)
 	if !plain(q.path) {
@@ -236,9 +256,6 @@ func (e *exchange) prepare(r *Route) {
 		Idempotent: req.Idempotent(), Client: e.x, Begun: e.begun,
 	}
 	e.method = e.req.Method
-	if req.Framing != http1.NoBody {
-		e.path = e.keep(append(e.scratch(), e.path[:min(len(e.path), maxPath)]...))
-	}
 }
 
 // copyBody passes the response's body on as it comes: what is at hand is

@@ -5,13 +5,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
 
 	"github.com/mtlsproxy/mtlsproxy/journal"
+	"github.com/mtlsproxy/mtlsproxy/service/front"
 	"github.com/mtlsproxy/mtlsproxy/tlsclient"
 	"github.com/mtlsproxy/mtlsproxy/tlsclient/http1"
 )
@@ -24,6 +23,7 @@ type Route struct {
 	Path      string   // a prefix in whole segments; "/" for every path
 	Methods   []string // empty: all
 	Upstream  *tlsclient.Upstream
+	Users     *Users // of the upstream
 
 	HostHeader  string // the Host sent upstream; empty: the client's
 	StripPrefix bool   // take Path off
@@ -57,16 +57,18 @@ func Set(name, value string) Setting {
 
 // Table finds routes. It is immutable once a Proxy uses it.
 type Table struct {
-	Records Recorder // where records go; nil: nowhere
-	Query   bool     // records keep the query of targets
+	Records   Recorder // where records go; nil: nowhere
+	Recording *Users   // of Records
+	Query     bool     // records keep the query of targets
+	// Listeners are the names that routes know listeners by. They stand here so that
+	// they change together with the routes. One that is missing has its own name.
+	Listeners map[*front.Listener]string
+
+	users *Users // exchanges that have not found their route yet
 
 	exact  map[string][]*entry // by host without its port
 	suffix []*entry            // *.suffix, the longest first
 	any    []*entry
-
-	users  atomic.Int64 // exchanges that use it, less 1 once it is retired
-	unused chan struct{}
-	once   sync.Once
 }
 
 // Recorder keeps records. Add must copy what it keeps, and never wait.
@@ -74,14 +76,15 @@ type Recorder interface {
 	Add(*journal.Record)
 }
 
-// Unused is closed when the table was retired and its last exchange has ended.
-func (t *Table) Unused() <-chan struct{} { return t.unused }
+// Unused is closed once the table was retired and nobody looks for a route in it.
+func (t *Table) Unused() <-chan struct{} { return t.users.Unused() }
 
-// leave ends what enter began.
-func (t *Table) leave() {
-	if t.users.Add(-1) < 0 {
-		t.once.Do(func() { close(t.unused) })
+// listener is the name of the listener that an exchange came by.
+func (t *Table) listener(l *front.Listener) string {
+	if name, ok := t.Listeners[l]; ok {
+		return name
 	}
+	return l.Name()
 }
 
 // entry is one host of a route.
@@ -112,7 +115,7 @@ func NewTable(routes []*Route) (*Table, error) {
 }
 
 func emptyTable() *Table {
-	return &Table{exact: make(map[string][]*entry), unused: make(chan struct{})}
+	return &Table{exact: make(map[string][]*entry), users: NewUsers()}
 }
 
 func (t *Table) add(r *Route, pattern string) error {

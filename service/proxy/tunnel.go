@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/mtlsproxy/mtlsproxy/tlsclient"
 	"github.com/mtlsproxy/mtlsproxy/tlsclient/rawconn"
 )
 
@@ -24,6 +25,7 @@ type end interface {
 func (e *exchange) tunnel(idle time.Duration) {
 	client, err := e.x.Tunnel()
 	if err != nil {
+		e.blame(tlsclient.ClientGone, tlsclient.FaultClient)
 		return
 	}
 	upstream := e.resp.Tunnel()
