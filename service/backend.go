@@ -41,6 +41,7 @@ func (b backend) config() api.Config {
 		File: b.File, Running: w.config.Digest(), Loaded: w.loaded.UTC(),
 		Reloads: h.ok, Failed: h.failed, LastReload: h.last,
 	}
+	b.disk.forget() // whoever asks has often just changed it
 	onDisk, err := b.onDisk()
 	if err != nil {
 		c.Error, c.Differs = strings.Join(Lines(err), "; "), true

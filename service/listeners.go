@@ -4,11 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"slices"
 
 	"github.com/mtlsproxy/mtlsproxy/service/config"
 	"github.com/mtlsproxy/mtlsproxy/service/front"
+	"github.com/mtlsproxy/mtlsproxy/service/sd"
 )
 
 // listener is an open listener.
@@ -55,7 +55,7 @@ func (s *Service) listen(w, old *world) error {
 	case err != nil:
 		err = fmt.Errorf("%w: %w", ErrListen, err)
 	case len(w.listeners) == 0:
-		err = fmt.Errorf("%w: there is no listener; write [listener.http] address = \"127.0.0.1:8980\" into the configuration, or give --listen", ErrConfig)
+		err = fmt.Errorf("%w: there is no listener: no socket was passed, as systemctl start mtlsproxy.socket does, and the configuration names none; write [listener.http] address = \"127.0.0.1:8980\" into it, or give --listen", ErrConfig)
 	default:
 		return nil
 	}
@@ -72,9 +72,9 @@ func (s *Service) takePassed(w, old *world) {
 			w.listeners = append(w.listeners, wanted{listener: p.listener, name: p.Name()})
 		}
 	}
-	for i, socket := range s.Sockets {
+	for i, socket := range s.Passed.Listeners {
 		key := fmt.Sprintf("passed#%d", i)
-		if !old.open(key) {
+		if socket.Name != sd.Admin && !old.open(key) {
 			l := &listener{Listener: front.NewListener(socket.Listener, socket.Name), key: key, passed: true}
 			w.listeners = append(w.listeners, wanted{listener: l, name: socket.Name})
 		}
@@ -168,28 +168,16 @@ func (s *Service) accept(l *listener) {
 	}
 }
 
-// Socket is a listening socket that was passed to the process.
-type Socket struct {
-	Name string // of the listener
-	net.Listener
-}
-
-// Client is an idle connection of a listener that the process before this one has
-// handed over.
-type Client struct {
-	Listener string
-	net.Conn
-}
-
-// adoptClients serves the connections that were handed over, and closes those whose
-// listener is no more.
+// adoptClients serves the connections that the process before this one has handed
+// over.
 func (s *Service) adoptClients(w *world) {
-	for _, c := range s.Clients {
+	for _, c := range s.Passed.Clients {
 		i := slices.IndexFunc(w.listeners, func(p wanted) bool { return p.name == c.Listener })
 		if i < 0 {
-			_ = c.Close() // it is between two requests: its client connects anew
+			_ = c.Close() // it is between two exchanges: its client connects anew
 			continue
 		}
 		s.front.Adopt(w.listeners[i].Listener, c.Conn)
 	}
+	s.Passed.Clients = nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/mtlsproxy/mtlsproxy/service/admin/api"
 	"github.com/mtlsproxy/mtlsproxy/service/caller"
 	"github.com/mtlsproxy/mtlsproxy/service/config"
+	"github.com/mtlsproxy/mtlsproxy/service/sd"
 )
 
 // access is who may do what on the admin socket and read the metrics on TCP.
@@ -88,7 +89,9 @@ func (s *Service) adminSocket(c *config.Config) (path string, wanted bool) {
 // old has them.
 func (s *Service) listenOperator(w, old *world) error {
 	var errs []error
-	if path, wanted := s.adminSocket(w.config); wanted {
+	if s.takeAdmin(w, old) {
+		// The service manager has it.
+	} else if path, wanted := s.adminSocket(w.config); wanted {
 		l, err := s.openAdmin(old, path, &w.config.Admin)
 		switch {
 		case err == nil:
@@ -108,6 +111,24 @@ func (s *Service) listenOperator(w, old *world) error {
 		w.operator = append(w.operator, l)
 	}
 	return errors.Join(errs...)
+}
+
+// takeAdmin gives w the admin sockets that were passed to the process, and reports
+// whether there are any.
+func (s *Service) takeAdmin(w, old *world) (any bool) {
+	for i, socket := range s.Passed.Listeners {
+		if socket.Name != sd.Admin {
+			continue
+		}
+		key := fmt.Sprintf("passed admin#%d", i)
+		l := old.operating(key)
+		if l == nil {
+			l = &operatorListener{Listener: socket.Listener, key: key}
+		}
+		w.operator = append(w.operator, l)
+		any = true
+	}
+	return any
 }
 
 func (s *Service) openAdmin(old *world, path string, c *config.Admin) (*operatorListener, error) {
@@ -217,8 +238,8 @@ func (s *Service) newMetrics() *admin.MetricsServer {
 // AdminSocket returns the path of the admin socket once Listen has returned, or "".
 func (s *Service) AdminSocket() string {
 	for _, l := range s.world.Load().operator {
-		if path, ok := strings.CutPrefix(l.key, "unix:"); ok {
-			return path
+		if !l.metrics {
+			return l.Addr().String()
 		}
 	}
 	return ""

@@ -24,19 +24,27 @@ func (p Phase) String() string {
 // phases keeps the present phase. Nobody can announce readiness after the end has
 // begun: but for a reload that is over, it only ever moves forward.
 type phases struct {
-	mu  sync.Mutex
-	now Phase
-	log *slog.Logger
+	log  *slog.Logger
+	tell func(Phase) // whoever wants to know, in the order of the phases; it may ask for the present one
+
+	entering sync.Mutex
+	mu       sync.Mutex
+	now      Phase
 }
 
 func (p *phases) enter(next Phase, args ...any) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if next <= p.now && !(p.now == Reloading && next == Running) {
+	p.entering.Lock()
+	defer p.entering.Unlock()
+	if now := p.present(); next <= now && !(now == Reloading && next == Running) {
 		return
 	}
+	p.mu.Lock()
 	p.now = next
+	p.mu.Unlock()
 	p.log.Info(next.String(), args...) //nolint:sloglint // a phase is announced by its name
+	if p.tell != nil {
+		p.tell(next)
+	}
 }
 
 func (p *phases) present() Phase {

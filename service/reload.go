@@ -59,6 +59,7 @@ func (s *Service) reload(r reloading) {
 	s.phase.enter(Reloading, "by", r.by)
 	begun := time.Now()
 	changes, err := s.tryReload()
+	s.disk.forget()
 	outcome := api.Reload{Time: begun.UTC(), By: r.by, OK: err == nil, Changes: changes, Seconds: time.Since(begun).Seconds()}
 	if err != nil {
 		outcome.Errors = Lines(err)
@@ -101,7 +102,6 @@ func (s *Service) goOver(next, old *world) ([]api.Change, error) {
 	s.narrow(next, old)
 	s.adopt(next, old)
 	s.serve(next, old)
-	s.disk.forget()
 	return changes, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/mtlsproxy/mtlsproxy/journal"
@@ -16,6 +17,7 @@ import (
 	"github.com/mtlsproxy/mtlsproxy/service/config"
 	"github.com/mtlsproxy/mtlsproxy/service/front"
 	"github.com/mtlsproxy/mtlsproxy/service/proxy"
+	"github.com/mtlsproxy/mtlsproxy/service/sd"
 	"github.com/mtlsproxy/mtlsproxy/service/watch"
 	"github.com/mtlsproxy/mtlsproxy/tlsclient/rawconn"
 )
@@ -38,8 +40,9 @@ type Options struct {
 	Level   *slog.LevelVar      // of Log; nil: it cannot be changed
 	Getenv  func(string) string // nil: os.Getenv
 
-	Sockets []Socket // passed by the service manager
-	Clients []Client // handed over by the process before this one
+	Passed   *sd.Passed    // by the service manager; nil: nothing
+	Notify   *sd.Notifier  // the service manager; nil: there is none
+	Watchdog time.Duration // within which the service manager wants to hear from us; 0: never
 }
 
 // Service is the daemon. Make one with Build.
@@ -61,7 +64,8 @@ type Service struct {
 	logs    logs
 	disk    disk
 	history history
-	watcher *watch.Watcher // of the configuration; nil: it is not watched
+	watcher atomic.Pointer[watch.Watcher] // of the configuration; nil: it is not watched
+	kept    clients                       // for the next process
 
 	reloads    chan reloading
 	committing sync.Mutex    // of a reload; it excludes the begin of the end
@@ -90,7 +94,10 @@ func Build(o Options) (*Service, error) {
 	if s.Events == nil {
 		s.Events = journal.NewEvents(slog.DiscardHandler, 1)
 	}
-	s.phase.log = s.Log
+	if s.Passed == nil {
+		s.Passed = new(sd.Passed)
+	}
+	s.phase.log, s.phase.tell = s.Log, s.announce
 	s.meters.init()
 	s.proxy = proxy.New(proxy.Options{Buffers: &s.buffers, Log: s.Log, Unrouted: s.meters.unrouted})
 	s.front = &front.Server{
@@ -99,9 +106,11 @@ func Build(o Options) (*Service, error) {
 		Log:     s.Log,
 		Reading: s.diag.Reading,
 		Who:     s.who,
+		Hand:    s.keepClient,
 	}
 	s.admin = s.newAdmin()
 	s.metrics = s.newMetrics()
+	s.sortPassed(o.Config)
 	empty := new(world)
 	w, err := s.build(o.Config, empty)
 	if err != nil {
@@ -127,6 +136,7 @@ func (s *Service) Close() {
 	s.world.Load().close()
 	s.retired.Wait()
 	s.logs.close()
+	s.Passed.Close()
 	s.diag.Close()
 }
 
@@ -151,7 +161,8 @@ func (s *Service) Listen() error {
 	return nil
 }
 
-// Run serves until a signal comes by stop, then drains. A second one ends at once
+// Run serves until a signal comes by stop, then drains; for SIGUSR2, which asks for a
+// restart, it hands idle connections to the next process. A second signal ends at once
 // what is still on its way. What comes by hangup reloads. Listen must have succeeded.
 func (s *Service) Run(stop, hangup <-chan os.Signal) error {
 	defer s.Close()
@@ -159,18 +170,22 @@ func (s *Service) Run(stop, hangup <-chan os.Signal) error {
 	s.serve(w, new(world))
 	s.adoptClients(w)
 	s.phase.enter(Running, "listeners", s.describe(), "upstreams", len(w.upstreams), "routes", len(w.config.Routes))
-	err := s.attend(stop, hangup)
+	s.unstore()
+	watched := s.watchOver()
+	restart, err := s.attend(stop, hangup)
 	s.stopWatching()
-	s.drain(stop)
+	watched()
+	s.drain(stop, restart)
 	s.phase.enter(Stopping)
 	s.stopOperating()
 	s.serving.Wait()
+	s.handOver()
 	return err
 }
 
 // attend does what is asked of a running daemon, until it is to end. A reload that
 // takes long, or never ends, does not keep it from ending.
-func (s *Service) attend(stop, hangup <-chan os.Signal) error {
+func (s *Service) attend(stop, hangup <-chan os.Signal) (restart bool, err error) {
 	var under chan struct{} // closed with the end of the reload that is under way
 	begin := func(r reloading) {
 		done := make(chan struct{})
@@ -193,11 +208,12 @@ func (s *Service) attend(stop, hangup <-chan os.Signal) error {
 		case r := <-reloads:
 			begin(r)
 		case sig := <-stop:
-			s.leave("signal", sig.String(), "connections", s.front.Connections(), "budget", s.world.Load().config.Drain.Timeout)
-			return nil
+			restart = sig == syscall.SIGUSR2
+			s.leave("signal", sig.String(), "connections", s.front.Connections(), "budget", s.drainBudget(restart))
+			return restart, nil
 		case err := <-s.failed:
 			s.leave("error", err)
-			return err
+			return false, err
 		}
 	}
 }
@@ -227,6 +243,14 @@ func (s *Service) describe() []string {
 	return out
 }
 
+func (s *Service) drainBudget(restart bool) time.Duration {
+	d := &s.world.Load().config.Drain
+	if restart {
+		return d.RestartTimeout
+	}
+	return d.Timeout
+}
+
 // noticeTime is how long before the end of the drain budget exchanges are told to
 // end, at least: those that wait for their upstream look up twice a second.
 const noticeTime = time.Second
@@ -234,9 +258,14 @@ const noticeTime = time.Second
 // drain lets exchanges finish. When a fifth of the budget is left they are told
 // to end, which leaves time to answer; at its end, or with the next signal, they
 // are cut off.
-func (s *Service) drain(stop <-chan os.Signal) {
-	budget := s.world.Load().config.Drain.Timeout
-	s.front.Drain()
+func (s *Service) drain(stop <-chan os.Signal, restart bool) {
+	budget := s.drainBudget(restart)
+	defer s.extend(budget)()
+	if restart {
+		s.front.Leave()
+	} else {
+		s.front.Drain()
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), budget)
 	defer cancel()
 	tell := time.AfterFunc(budget-max(budget/5, noticeTime), s.front.Cancel)

@@ -32,6 +32,8 @@ func (logExportCmd) Help() string {
           head of the response in it, and the protocol is always HTTP/1.1: neither
           is in the records otherwise.
 
+A reader that pauses is waited for, but not longer than 10 minutes; a file never pauses.
+
   mtlsproxyctl log export --from yesterday --to today --format csv -o requests.csv
   mtlsproxyctl log export --format clf | goaccess --log-format=COMMON -`
 }

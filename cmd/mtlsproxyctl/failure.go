@@ -22,6 +22,8 @@ const (
 	classTooSlow     api.Class = "too_slow"
 	classMismatch    api.Class = "version_mismatch"
 	classCutShort    api.Class = "cut_short"
+	classPaused      api.Class = "reading_paused"
+	classNoAnswer    api.Class = "no_answer"
 	classInterrupted api.Class = "interrupted"
 	classFailed      api.Class = "failed"
 )
@@ -127,6 +129,12 @@ func (x *control) explain(err error) (*api.Error, int) {
 			Hint: "start it with: systemctl start mtlsproxy; or name its socket: --socket PATH or MTLSPROXY_ADMIN_SOCKET"}, exitNotRunning
 	case errors.Is(err, api.ErrNotPermitted):
 		return x.notPermitted(answer), exitNotPermitted
+	case errors.Is(err, api.ErrNoAnswer):
+		return &api.Error{Class: classNoAnswer, Message: "the daemon on " + socket + " closed the connection without an answer: it is stopping, or has too many of them",
+			Hint: "try again; systemctl status mtlsproxy tells whether it stops"}, exitFailed
+	case errors.Is(err, api.ErrPaused):
+		return &api.Error{Class: classPaused, Message: "the daemon ended its answer before it was complete: " + err.Error(),
+			Hint: "mtlsproxyctl log export --output FILE takes all at once, to be read at leisure"}, exitFailed
 	case errors.Is(err, errTooSlow):
 		return &api.Error{Class: classTooSlow, Message: fmt.Sprintf("the daemon on %s did not answer within %v", socket, x.timeout),
 			Hint: fmt.Sprintf("--timeout %v gives it longer; journalctl -u mtlsproxy may tell what holds it", 6*x.timeout)}, exitFailed

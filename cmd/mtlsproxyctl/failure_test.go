@@ -192,6 +192,29 @@ func TestAnAnswerThatIsCutShort(t *testing.T) {
 	}
 }
 
+func TestADaemonThatClosesTheConnectionWithoutAnAnswer(t *testing.T) {
+	d := newDaemon(t)
+	for path, args := range map[string]string{"GET /v1/status": "status", "GET /v1/log/records": "log", "POST /v1/reload": "reload"} {
+		d.says(path, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+		const message = " closed the connection without an answer: it is stopping, or has too many of them"
+		const hint = "try again; systemctl status mtlsproxy tells whether it stops"
+		host{socket: d.socket}.execute(t, args).want(t, result{code: exitFailed, stderr: "mtlsproxyctl: the daemon on " + d.socket + message + "\nhint: " + hint + "\n"})
+		host{socket: d.socket}.execute(t, args, "--json").want(t, result{code: exitFailed, stdout: `{"error":{"class":"no_answer","message":"the daemon on ` + d.socket + message + `","hint":"` + hint + `"}}` + "\n"})
+	}
+}
+
+func TestAStreamThatIsCutBecauseReadingPaused(t *testing.T) {
+	x, err := newControl(world{getenv: func(string) string { return "" }, now: func() time.Time { return noon }, stderr: io.Discard,
+		ctx: t.Context(), terminal: func(io.Writer) (int, int, bool) { return 0, 0, false }}, globals{Timeout: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, code := x.explain(fmt.Errorf("%w: for 12m0s, and the daemon waits 10m0s", api.ErrPaused))
+	if code != exitFailed || e.Class != classPaused || !strings.Contains(e.Message, "reading paused for too long: for 12m0s") || !strings.Contains(e.Hint, "log export --output") {
+		t.Errorf("%d, %+v", code, e)
+	}
+}
+
 func TestTheEndOfAStreamThatHasNone(t *testing.T) {
 	d := newDaemon(t)
 	for _, args := range []string{"log tail", "events --follow"} {

@@ -22,6 +22,8 @@ type logQueryCmd struct {
 // Help is the second half of --help.
 func (logQueryCmd) Help() string {
 	return `The newest come first. With --id, all that is known of the request is printed.
+A reader that pauses, such as less, is waited for, but not longer than 10 minutes;
+for more, log export --output writes a file.
 
   mtlsproxyctl log --class any --from 1h
   mtlsproxyctl log --route billing --min 500ms --from yesterday --to today

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -16,7 +15,7 @@ import (
 // checkCmd does all that a start does, short of listening.
 type checkCmd struct {
 	source
-	JSON bool `name:"json" help:"Print JSON: ok, errors, settings." group:"Other:"`
+	JSON bool `name:"json" help:"Print JSON: ok, errors, notes, settings." group:"Other:"`
 }
 
 // Help is the second half of --help.
@@ -33,6 +32,7 @@ line each, and make it exit with 78.
 // checked is what check prints as JSON.
 type checked struct {
 	OK       bool      `json:"ok"`
+	Notes    []string  `json:"notes,omitempty"`
 	Errors   []string  `json:"errors,omitempty"`
 	Settings []setting `json:"settings,omitempty"`
 }
@@ -47,7 +47,7 @@ type setting struct {
 func (c *checkCmd) Run(w world) error {
 	conf, err := c.load(w)
 	if err == nil {
-		err = errors.Join(complete(conf), build(conf))
+		err = build(conf)
 	}
 	if c.JSON {
 		return c.printJSON(w.stdout, conf, err)
@@ -58,7 +58,22 @@ func (c *checkCmd) Run(w world) error {
 	if _, err := io.WriteString(w.stdout, align(conf.TOML())); err != nil {
 		return fmt.Errorf("printing: %w", err)
 	}
+	for _, note := range notes(conf) {
+		say(w.stderr, "note: "+note+"\n")
+	}
 	return nil
+}
+
+// notes tell what the configuration leaves to others, which is no mistake in it.
+func notes(c *config.Config) []string {
+	var out []string
+	if len(c.Routes) == 0 {
+		out = append(out, "there is no route, so every request will be answered with 503")
+	}
+	if len(c.Listeners) == 0 {
+		out = append(out, "there is no listener; the service manager must pass the sockets, as mtlsproxy.socket does")
+	}
+	return out
 }
 
 // build makes the service and throws it away: the files the configuration names
@@ -78,6 +93,7 @@ func (c *checkCmd) printJSON(w io.Writer, conf *config.Config, problem error) er
 		out.Errors = service.Lines(problem)
 	}
 	if conf != nil {
+		out.Notes = notes(conf)
 		for _, s := range conf.Settings() {
 			out.Settings = append(out.Settings, setting{s.Key, jsonValue(s.Value), s.Source})
 		}

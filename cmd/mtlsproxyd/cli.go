@@ -95,14 +95,15 @@ func (s *source) load(w world) (*config.Config, error) {
 	return config.Load(o)
 }
 
-// loadComplete is load, with an error if nobody could be served.
-func (s *source) loadComplete(w world) (*config.Config, error) {
+// loadComplete is load, with an error if nobody could be served. A daemon that was
+// given its sockets is up without a route as well: it answers that there is none.
+func (s *source) loadComplete(w world, passed bool) (*config.Config, error) {
 	c, err := s.load(w)
-	if err != nil {
-		return nil, err
+	if err != nil || passed {
+		return c, err
 	}
-	if err := complete(c); err != nil {
-		return nil, err
+	if missing := lacks(c); missing != nil {
+		return nil, errors.Join(append([]error{service.ErrConfig}, missing...)...)
 	}
 	return c, nil
 }
@@ -115,8 +116,8 @@ func (s *source) file() string {
 	return s.Config
 }
 
-// complete reports what a configuration lacks to serve anybody.
-func complete(c *config.Config) error {
+// lacks tells what a configuration lacks to serve anybody by itself.
+func lacks(c *config.Config) []error {
 	var missing []error
 	if len(c.Routes) == 0 {
 		missing = append(missing, errNoRoute)
@@ -124,10 +125,7 @@ func complete(c *config.Config) error {
 	if len(c.Listeners) == 0 {
 		missing = append(missing, errNoListener)
 	}
-	if missing == nil {
-		return nil
-	}
-	return errors.Join(append([]error{service.ErrConfig}, missing...)...)
+	return missing
 }
 
 var (

@@ -25,7 +25,7 @@ var imports = map[string][]string{
 	"tlsclient/tlstest":      nil,
 	"tlsclient/tlstest/leak": nil,
 
-	"journal": {"github.com/klauspost/compress/zstd", "go.etcd.io/bbolt"},
+	"journal": {"github.com/klauspost/compress/zstd", "go.etcd.io/bbolt", "golang.org/x/sys/unix"},
 
 	"service/admin":     {"service/admin/api", "service/caller"},
 	"service/admin/api": nil,
@@ -36,15 +36,18 @@ var imports = map[string][]string{
 		"journal", "service/front", "tlsclient", "tlsclient/http1", "tlsclient/rawconn",
 		"github.com/VictoriaMetrics/metrics", "golang.org/x/time/rate",
 	},
+	"service/sd": {
+		"github.com/coreos/go-systemd/v22/activation", "github.com/coreos/go-systemd/v22/daemon", "golang.org/x/sys/unix",
+	},
 	"service/watch": {"github.com/fsnotify/fsnotify"},
 	"service": {
 		"journal", "service/admin", "service/admin/api", "service/caller", "service/config", "service/front", "service/proxy",
-		"service/watch", "tlsclient", "tlsclient/http1", "tlsclient/rawconn",
+		"service/sd", "service/watch", "tlsclient", "tlsclient/http1", "tlsclient/rawconn",
 		"github.com/VictoriaMetrics/metrics", "golang.org/x/sys/unix",
 	},
 	"service/demo": {"service", "service/config"},
 
-	"cmd/mtlsproxyd": {"journal", "service", "service/config", "service/demo", "github.com/alecthomas/kong"},
+	"cmd/mtlsproxyd": {"journal", "service", "service/config", "service/demo", "service/sd", "github.com/alecthomas/kong"},
 
 	"cmd/mtlsproxyctl": {
 		"cmd/mtlsproxyctl/prom", "cmd/mtlsproxyctl/text", "cmd/mtlsproxyctl/top", "service/admin/api",
@@ -56,6 +59,11 @@ var imports = map[string][]string{
 		"cmd/mtlsproxyctl/prom", "cmd/mtlsproxyctl/text", "service/admin/api", "charm.land/bubbletea/v2", "charm.land/lipgloss/v2",
 	},
 
+	"packaging/systemtest":          {"packaging/systemtest/load", "packaging/systemtest/machine", "packaging/systemtest/upstream"},
+	"packaging/systemtest/load":     nil,
+	"packaging/systemtest/machine":  nil,
+	"packaging/systemtest/upstream": nil,
+
 	"contrib/bench":      {"golang.org/x/sys/unix"},
 	"contrib/testreport": nil,
 }
@@ -64,6 +72,7 @@ var imports = map[string][]string{
 var linked = []string{
 	"github.com/VictoriaMetrics/metrics",
 	"github.com/alecthomas/kong",
+	"github.com/coreos/go-systemd/v22",
 	"github.com/fsnotify/fsnotify",
 	"github.com/klauspost/compress",
 	"github.com/mdlayher/netlink",

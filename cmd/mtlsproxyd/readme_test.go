@@ -51,8 +51,8 @@ func TestReadmeConfigurationLoads(t *testing.T) {
 			t.Errorf("%v\n%s", err, block)
 			continue
 		}
-		if err := complete(c); err != nil {
-			t.Error(err)
+		if missing := lacks(c); missing != nil {
+			t.Error(missing)
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/mtlsproxy/mtlsproxy/journal"
 	"github.com/mtlsproxy/mtlsproxy/service"
 	"github.com/mtlsproxy/mtlsproxy/service/config"
+	"github.com/mtlsproxy/mtlsproxy/service/sd"
 )
 
 // runCmd is the daemon.
@@ -26,7 +27,9 @@ func (runCmd) Help() string {
 	return `SIGTERM and Ctrl-C drain: no new requests, while those under way may finish within
 drain.timeout; a second signal cuts them off. SIGHUP reloads the configuration and
 the certificates, as mtlsproxyctl reload does; if anything is wrong with them,
-nothing changes, and the log says why.
+nothing changes, and the log says why. SIGUSR2 is a restart under systemd: exchanges
+under way may finish within drain.restart_timeout, and idle client connections are
+handed to the next process.
 
 Exit codes: 0 ended by a signal, 64 wrong usage, 69 an address cannot be listened
 on, 70 internal error, 77 not permitted, 78 wrong configuration. All that is wrong
@@ -35,51 +38,82 @@ with the configuration is reported at once.`
 
 // Run serves until a signal comes.
 func (c *runCmd) Run(w world) (err error) {
+	passed := sd.Take() // before anything else opens files
 	// Two channels, so that many of the one kind cannot displace the other; and before
 	// anything is loaded, so that a SIGHUP from now on finds its way.
 	stop, hangup := make(chan os.Signal, 2), make(chan os.Signal, 1)
-	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
+	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR2)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(stop)
 	defer signal.Stop(hangup)
 	// Whoever reads the log may go away; that must not end the daemon.
 	signal.Ignore(syscall.SIGPIPE)
 
-	conf, err := c.loadComplete(w)
-	if err != nil {
-		return err
-	}
 	level := new(slog.LevelVar)
 	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
 		return fmt.Errorf("--log-level: %w", err)
 	}
 	events := journal.NewEvents(slog.NewTextHandler(w.stderr, &slog.HandlerOptions{Level: level}), keptEvents)
-	s, err := service.Build(service.Options{
-		Config:  conf,
-		Load:    func() (*config.Config, error) { return c.loadComplete(w) },
-		File:    c.file(),
-		Version: describe(),
-		Log:     slog.New(events),
-		Events:  events,
-		Level:   level,
-		Getenv:  w.getenv,
-	})
+	log := slog.New(events)
+	manager, err := sd.New(w.getenv, log)
 	if err != nil {
 		return err
 	}
-	if err := s.Listen(); err != nil {
-		s.Close()
+	defer func() {
+		if err != nil {
+			manager.Failed(errno(err), service.FailureText(err))
+		}
+	}()
+	s, err := c.service(w, service.Options{Log: log, Events: events, Level: level, Passed: passed, Notify: manager})
+	if err != nil {
+		passed.Close()
 		return err
 	}
 	if c.CPUProfile != "" {
-		stop, err := profile(c.CPUProfile)
+		end, err := profile(c.CPUProfile)
 		if err != nil {
 			s.Close()
 			return err
 		}
-		defer func() { err = errors.Join(err, stop()) }()
+		defer func() { err = errors.Join(err, end()) }()
 	}
 	return s.Run(stop, hangup)
+}
+
+// service makes a service that listens.
+func (c *runCmd) service(w world, o service.Options) (*service.Service, error) {
+	passed := len(o.Passed.Listeners) > 0
+	load := func() (*config.Config, error) { return c.loadComplete(w, passed) }
+	conf, err := load()
+	if err != nil {
+		return nil, err
+	}
+	if o.Watchdog, err = sd.WatchdogInterval(w.getenv); err != nil {
+		return nil, err
+	}
+	o.Config, o.Load, o.File, o.Version, o.Getenv = conf, load, c.file(), describe(), w.getenv
+	s, err := service.Build(o)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Listen(); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// errno is the number that tells the service manager most about an error.
+func errno(err error) syscall.Errno {
+	switch exitCode(err) {
+	case exitConfig:
+		return syscall.EINVAL
+	case exitPermission:
+		return syscall.EACCES
+	case exitUnavailable:
+		return syscall.EADDRNOTAVAIL
+	}
+	return 0
 }
 
 // keptEvents is how many events are kept in memory, for the admin API.

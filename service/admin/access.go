@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -29,9 +30,16 @@ func (a *Access) allows(who caller.Caller, needs permission) bool {
 	return master(who) || a.Operate.Allows(who) || needs == read && a.Read.Allows(who)
 }
 
-// master reports whether who may do everything.
+// master reports whether who may do everything. A uid that a user namespace gives to
+// whom it does not map never comes here, be it our own: package caller tells nobody.
 func master(who caller.Caller) bool {
 	return who.UID == 0 || int(who.UID) == os.Geteuid()
+}
+
+// may reports whether the caller of c has a permission. It makes no event of it.
+func (s *Server) may(c *call, needs permission) bool {
+	who, err := c.conn.who()
+	return err == nil && s.access.Load().allows(who, needs)
 }
 
 // permit returns why the caller of c may not have what needs permission.
@@ -45,7 +53,11 @@ func (s *Server) permit(c *call, needs permission) *api.Error {
 	}
 	c.denied(&s.denials, needs, who, err)
 	if err != nil {
-		return &api.Error{Class: api.NotPermitted, Message: "the daemon cannot tell who you are", Hint: "connect to its unix socket, from this host"}
+		e := &api.Error{Class: api.NotPermitted, Message: "the daemon cannot tell who you are", Hint: "connect to its unix socket, from this host"}
+		if errors.Is(err, caller.ErrUnmapped) {
+			e.Hint = "its user namespace does not map you: ask from inside of it, or run the daemon outside"
+		}
+		return e
 	}
 	return &api.Error{
 		Class:   api.NotPermitted,

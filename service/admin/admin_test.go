@@ -25,6 +25,7 @@ func TestMain(m *testing.M) { leak.Main(m) }
 // fake is a Backend that answers with little, or as its functions say.
 type fake struct {
 	health   api.Health
+	check    func(context.Context) (api.Reload, error)
 	reload   func(ctx context.Context, by string) (api.Reload, error)
 	drain    func(api.Target) (api.Changed, error)
 	setLevel func(string) error
@@ -35,16 +36,22 @@ type fake struct {
 	events   func(ctx context.Context, count int, follow bool, each func(*api.Event) error, lost func(uint64) error) error
 }
 
-func (*fake) Version() api.Version                      { return api.Version{Version: "1.2.3", API: "v1", PID: 7} }
-func (*fake) Status(context.Context) api.Status         { return api.Status{Phase: "running"} }
-func (f *fake) Health() api.Health                      { return f.health }
-func (*fake) Upstreams() []api.Upstream                 { return []api.Upstream{{Name: "billing"}} }
-func (*fake) Identities() []api.Identity                { return []api.Identity{{Name: "default"}} }
-func (*fake) Connections() []api.Connection             { return []api.Connection{{ID: 5}} }
-func (*fake) Limits() []api.Limit                       { return []api.Limit{{Name: "pool.max"}} }
-func (*fake) LogStats() api.LogStats                    { return api.LogStats{Enabled: true} }
-func (*fake) Level() string                             { return "debug" }
-func (*fake) Check(context.Context) (api.Reload, error) { return api.Reload{OK: true}, nil }
+func (*fake) Version() api.Version              { return api.Version{Version: "1.2.3", API: "v1", PID: 7} }
+func (*fake) Status(context.Context) api.Status { return api.Status{Phase: "running"} }
+func (f *fake) Health() api.Health              { return f.health }
+func (*fake) Upstreams() []api.Upstream         { return []api.Upstream{{Name: "billing"}} }
+func (*fake) Identities() []api.Identity        { return []api.Identity{{Name: "default"}} }
+func (*fake) Connections() []api.Connection     { return []api.Connection{{ID: 5}} }
+func (*fake) Limits() []api.Limit               { return []api.Limit{{Name: "pool.max"}} }
+func (*fake) LogStats() api.LogStats            { return api.LogStats{Enabled: true} }
+func (*fake) Level() string                     { return "debug" }
+
+func (f *fake) Check(ctx context.Context) (api.Reload, error) {
+	if f.check != nil {
+		return f.check(ctx)
+	}
+	return api.Reload{OK: true}, nil
+}
 
 func (*fake) Resume(t api.Target) (api.Changed, error) {
 	return api.Changed{Message: "resumed " + t.String()}, nil
@@ -184,6 +191,12 @@ func startOn(t *testing.T, b Backend, l net.Listener, dial func(context.Context)
 	w.server = New(Options{
 		Backend: b, Access: access(t), Log: slog.New(slog.NewTextHandler(w.log, nil)),
 		Who: func(net.Conn) (caller.Caller, error) { return caller.Caller{UID: w.uid.Load()}, nil },
+		UID: func(c net.Conn) (uint32, error) {
+			if p, ok := c.(piped); ok {
+				return p.uid, nil
+			}
+			return w.uid.Load(), nil
+		},
 	})
 	transport := &http.Transport{
 		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
@@ -239,6 +252,13 @@ type pipes struct {
 	conns chan net.Conn
 	once  sync.Once
 	gone  chan struct{}
+	uid   func() uint32 // of who dials
+}
+
+// piped is the server's end of such a connection.
+type piped struct {
+	net.Conn
+	uid uint32
 }
 
 func newPipes() *pipes { return &pipes{conns: make(chan net.Conn), gone: make(chan struct{})} }
@@ -262,7 +282,7 @@ func (*pipes) Addr() net.Addr { return &net.UnixAddr{Name: "memory", Net: "unix"
 func (p *pipes) dial(ctx context.Context) (net.Conn, error) {
 	near, far := net.Pipe()
 	select {
-	case p.conns <- near:
+	case p.conns <- piped{near, p.uid()}:
 		return far, nil
 	case <-p.gone:
 		return nil, errors.New("nobody listens")
@@ -275,7 +295,9 @@ func (p *pipes) dial(ctx context.Context) (net.Conn, error) {
 func startPipes(t *testing.T, b Backend) *world {
 	t.Helper()
 	p := newPipes()
-	return startOn(t, b, p, p.dial)
+	w := startOn(t, b, p, p.dial)
+	p.uid = w.uid.Load
+	return w
 }
 
 func (w *world) connect(t *testing.T) net.Conn {
@@ -299,3 +321,6 @@ func within[T any](t *testing.T, what string, c <-chan T) T {
 		panic("unreachable")
 	}
 }
+
+// nobody has no permission.
+func nobody(*call, permission) bool { return false }

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -72,16 +73,26 @@ func (c *call) serve() error {
 // welcome refuses requests that no client of this API makes.
 func (c *call) welcome() error {
 	if c.conn.surplus {
-		if who, err := c.conn.who(); err != nil || !master(who) {
-			c.engine.connsRefused.Add(1)
-			return &api.Error{
-				Class:   api.Busy,
-				Message: fmt.Sprintf("there are %d connections already", maxConns),
-				Hint:    "try again, or end some of the clients",
-			}
+		return &api.Error{
+			Class:   api.Busy,
+			Message: fmt.Sprintf("there are too many connections: a user may have %d, and all of them %d", connsEach, maxConns-keptConns),
+			Hint:    "try again, or end some of the clients",
 		}
 	}
 	return fromBrowser(c.r, c.conn)
+}
+
+// inTurn runs f once a part of s is free for the caller, and says that what is
+// busy if that takes too long.
+func (c *call) inTurn(ctx context.Context, s *share, what string, f func() error) error {
+	if !s.wait(ctx, turnTime, c.conn.holder) {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return &api.Error{Class: api.Busy, Message: what, Hint: "try again, or end what runs"}
+	}
+	defer s.give(c.conn.holder)
+	return f()
 }
 
 // find looks up the route.

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/mtlsproxy/mtlsproxy/service/admin/api"
@@ -16,16 +15,24 @@ import (
 
 // The bounds of a server.
 const (
-	maxConns   = 64       // at a time
-	reserve    = 16       // connections above that: told that the server is busy, and served if they are root's
-	maxStreams = 16       // at a time
-	maxHeader  = 8 << 10  // bytes of a request's line and header
-	maxBody    = 64 << 10 // bytes of a request's body, unless the route says otherwise
+	maxConns    = 80       // at a time
+	keptConns   = 16       // of these, for root and the daemon's own user
+	connsEach   = 16       // of any other uid
+	toldConns   = 16       // beyond these: told that the server is busy
+	maxStreams  = 16       // at a time
+	keptStreams = 4        // of these, for root and the daemon's own user
+	streamsEach = 4        // of any other uid
+	maxQueries  = 4        // of the request log at a time, as many as it runs; a reader that pauses keeps one busy
+	keptQueries = 1        // of these, for root and the daemon's own user
+	queriesEach = 2        // of any other uid
+	maxHeader   = 8 << 10  // bytes of a request's line and header
+	maxBody     = 64 << 10 // bytes of a request's body, unless the route says otherwise
 
 	headerTime = 5 * time.Second  // to send a header
 	bodyTime   = 10 * time.Second // to send a body
 	idleTime   = time.Minute      // between two requests
 	writeTime  = 30 * time.Second // for a write
+	turnTime   = 5 * time.Second  // for one's turn where not all can run at a time
 	graceTime  = 3 * time.Second  // for requests that have begun, when the server closes
 	endTime    = time.Second      // for the Backend, after the end of its context
 )
@@ -38,14 +45,15 @@ const headerSlop = 4 << 10
 type engine struct {
 	log    *slog.Logger
 	who    func(net.Conn) (caller.Caller, error)
+	uid    func(net.Conn) (uint32, error)
+	diag   caller.Diag // answers for those two, unless others were given
 	permit func(*call, permission) *api.Error
 	routes map[string][]*route // by path
 	http   http.Server
 
-	conns          atomic.Int64
-	connsRefused   atomic.Uint64
-	streams        atomic.Int64
-	streamsRefused atomic.Uint64
+	conns, told     share
+	streams         share
+	queries, checks share
 
 	stop    context.Context // ends when the server closes; its cause is errStopping
 	stopNow context.CancelCauseFunc
@@ -56,11 +64,25 @@ type engine struct {
 
 var errStopping = &api.Error{Class: api.Stopping, Message: "the daemon stops", Hint: "try again when it runs again"}
 
-func (e *engine) init(log *slog.Logger, who func(net.Conn) (caller.Caller, error), permit func(*call, permission) *api.Error, table []route) {
-	e.log, e.who, e.permit = log, who, permit
+// callers are where an engine learns who is at the other end of a connection.
+type callers struct {
+	who func(net.Conn) (caller.Caller, error)
+	uid func(net.Conn) (uint32, error)
+}
+
+func (e *engine) init(log *slog.Logger, from callers, permit func(*call, permission) *api.Error, table []route) {
+	e.log, e.who, e.uid, e.permit = log, from.who, from.uid, permit
 	if e.who == nil {
-		e.who = caller.Of
+		e.who = e.diag.Of
 	}
+	if e.uid == nil {
+		e.uid = e.diag.UID
+	}
+	e.conns = share{total: maxConns, kept: keptConns, each: connsEach}
+	e.told = share{total: toldConns, each: toldConns}
+	e.streams = share{total: maxStreams, kept: keptStreams, each: streamsEach}
+	e.queries = share{total: maxQueries, kept: keptQueries, each: queriesEach}
+	e.checks = share{total: 1, each: 1}
 	e.routes = make(map[string][]*route)
 	for i := range table {
 		r := &table[i]
@@ -110,6 +132,7 @@ func (e *engine) close() {
 	case <-patience.C:
 		e.log.Warn("an admin request did not end in time; leaving it behind")
 	}
+	e.diag.Close()
 }
 
 // begin reports whether a request may begin. If so, end must follow.
@@ -126,8 +149,9 @@ func (e *engine) end() { e.running.Done() }
 
 // limits tells the bounds that count.
 func (e *engine) limits(subject string) []api.Limit {
-	return []api.Limit{
-		{Name: "connections", Subject: subject, Unit: "connections", Capacity: maxConns, Used: e.conns.Load(), Rejected: e.connsRefused.Load()},
-		{Name: "streams", Subject: subject, Unit: "streams", Capacity: maxStreams, Used: e.streams.Load(), Rejected: e.streamsRefused.Load()},
+	limit := func(name string, s *share) api.Limit {
+		used, rejected := s.usage()
+		return api.Limit{Name: name, Subject: subject, Unit: name, Capacity: int64(s.total), Used: int64(used), Rejected: rejected}
 	}
+	return []api.Limit{limit("connections", &e.conns), limit("streams", &e.streams), limit("queries", &e.queries)}
 }

@@ -11,7 +11,7 @@ import (
 )
 
 func TestEveryChangeIsAnEvent(t *testing.T) {
-	for _, r := range table(ready) {
+	for _, r := range table(ready, nobody) {
 		t.Run(r.method+" "+r.path, func(t *testing.T) {
 			w := start(t, ready)
 			w.ask(t, 0, r.method, r.path, bodyFor(&r))

@@ -25,8 +25,9 @@ type MetricsOptions struct {
 	Metrics func(io.Writer) error
 	Access  MetricsAccess
 	Log     *slog.Logger // takes refusals, at most ten a minute
-	// Who tells who is at the other end of a connection. nil means caller.Of.
+	// Who and UID are those of Options.
 	Who func(net.Conn) (caller.Caller, error)
+	UID func(net.Conn) (uint32, error)
 }
 
 // MetricsServer serves /metrics, and nothing else, to scrapers on this host that
@@ -41,7 +42,7 @@ type MetricsServer struct {
 func NewMetrics(o MetricsOptions) *MetricsServer {
 	s := new(MetricsServer)
 	s.Use(o.Access)
-	s.engine.init(o.Log, o.Who, s.permit, []route{metrics(scrape, o.Metrics)})
+	s.engine.init(o.Log, callers{o.Who, o.UID}, s.permit, []route{metrics(scrape, o.Metrics)})
 	return s
 }
 

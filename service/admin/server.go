@@ -16,8 +16,12 @@ type Options struct {
 	// Log takes an event for every change, by whom and with what outcome, and for
 	// refusals, the latter at most ten a minute.
 	Log *slog.Logger
-	// Who tells who is at the other end of a connection. nil means caller.Of.
+	// Who tells who is at the other end of a connection, and is asked at its first
+	// request. nil means caller.Of.
 	Who func(net.Conn) (caller.Caller, error)
+	// UID tells the uid alone, of every connection that is accepted: it must not be
+	// slow. nil means that of a caller.Diag.
+	UID func(net.Conn) (uint32, error)
 }
 
 // Server serves the admin API. Make one with New.
@@ -31,7 +35,7 @@ type Server struct {
 func New(o Options) *Server {
 	s := new(Server)
 	s.Use(o.Access)
-	s.engine.init(o.Log, o.Who, s.permit, table(o.Backend))
+	s.engine.init(o.Log, callers{o.Who, o.UID}, s.permit, table(o.Backend, s.may))
 	return s
 }
 

@@ -16,16 +16,19 @@ import (
 const (
 	firstBeat = time.Second      // until a stream without values shows that it has begun
 	heartbeat = 15 * time.Second // between two empty lines of a stream that is quiet
-	chunk     = 16 << 10         // bytes that gather, and that must move within writeTime
+	chunk     = 16 << 10         // bytes that gather, and that must move within api.Patience
 )
 
 // stream answers with the lines that f writes.
 func (c *call) stream(f func(context.Context, *lineWriter) error) error {
-	defer c.engine.streams.Add(-1)
-	if c.engine.streams.Add(1) > maxStreams {
-		c.engine.streamsRefused.Add(1)
-		return &api.Error{Class: api.Busy, Message: fmt.Sprintf("there are %d streams already", maxStreams), Hint: "end some of them, or try again"}
+	if !c.engine.streams.take(c.conn.holder) {
+		return &api.Error{
+			Class:   api.Busy,
+			Message: fmt.Sprintf("there are too many streams: a user may have %d, and all of them %d", streamsEach, maxStreams-keptStreams),
+			Hint:    "end some of them, or try again",
+		}
 	}
+	defer c.engine.streams.give(c.conn.holder)
 	ctx, cancel := context.WithCancelCause(c.r.Context())
 	defer cancel(nil)
 	defer context.AfterFunc(c.engine.stop, func() { cancel(context.Cause(c.engine.stop)) })()
@@ -123,6 +126,7 @@ func (s *lineWriter) flush(line string) error {
 	if err != nil {
 		return err
 	}
+	s.call.patience(api.Patience)
 	if err := s.call.control().Flush(); err != nil {
 		s.broken = true
 		return err
@@ -146,12 +150,13 @@ func (s *lineWriter) finish(err error) error {
 	return nil
 }
 
-// patientWriter gives each write its time, and remembers that one has failed.
+// patientWriter gives each write its time, and remembers that one has failed. The time
+// is that of a person who has stopped to read.
 type patientWriter struct{ s *lineWriter }
 
 // Write implements io.Writer. The lineWriter's mutex is held.
 func (w patientWriter) Write(p []byte) (int, error) {
-	w.s.call.patience(writeTime)
+	w.s.call.patience(api.Patience)
 	n, err := w.s.call.w.Write(p)
 	w.s.broken = w.s.broken || err != nil
 	return n, err

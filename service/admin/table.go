@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"sync"
@@ -12,13 +13,14 @@ import (
 
 // table is the admin API. Everything that is served, and its description, comes
 // from here.
-func table(b Backend) []route {
+// may reports whether a caller has a permission that its route does not ask for.
+func table(b Backend, may func(*call, permission) bool) []route {
 	const get, put, post = http.MethodGet, http.MethodPut, http.MethodPost
 	var rows []route
 	description := sync.OnceValues(func() (json.RawMessage, error) { return describe(rows) })
 	rows = []route{
 		show(get, "/v1/version", connect, "What runs", plain(b.Version)),
-		health(b),
+		health(b, may),
 		show(get, "/v1/openapi.json", connect, "This description", func(*call) (json.RawMessage, error) { return description() }),
 		show(get, "/v1/status", read, "Is it serving, for whom, with which certificate, until when, and what is wrong",
 			func(c *call) (api.Status, error) { return b.Status(c.r.Context()), nil }),
@@ -30,7 +32,10 @@ func table(b Backend) []route {
 		metrics(read, b.Metrics),
 
 		lines("/v1/log/records", "Records of the request log that a query finds", slices.Concat(whichRecords, howMany),
-			func(ctx context.Context, c *call, to sink[api.Record]) error { return b.Records(ctx, c.query, to.each) }),
+			func(ctx context.Context, c *call, to sink[api.Record]) error {
+				return c.inTurn(ctx, &c.engine.queries, fmt.Sprintf("too many queries of the request log run: a user may have %d, and all of them %d", queriesEach, maxQueries-keptQueries),
+					func() error { return b.Records(ctx, c.query, to.each) })
+			}),
 		lines("/v1/log/tail", "Records as they are made", whichRecords,
 			func(ctx context.Context, c *call, to sink[api.Record]) error {
 				return b.Tail(ctx, c.query, to.each, to.lost)
@@ -53,7 +58,14 @@ func table(b Backend) []route {
 			return b.Reload(c.r.Context(), c.by())
 		}),
 		show(post, "/v1/check", read, "Find out what a reload would change, without doing it",
-			func(c *call) (api.Reload, error) { return b.Check(c.r.Context()) }),
+			func(c *call) (r api.Reload, err error) {
+				// In turn and always anew: what it reads may have changed a moment ago.
+				err = c.inTurn(c.r.Context(), &c.engine.checks, "other checks are under way", func() error {
+					r, err = b.Check(c.r.Context())
+					return err
+				})
+				return r, err
+			}),
 		change(post, "/v1/drain", "Keep new exchanges away from endpoints", target(b.Drain)),
 		change(post, "/v1/resume", "Undo a drain", target(b.Resume)),
 		change(post, "/v1/breaker/reset", "Forget that endpoints have failed", target(b.ResetBreaker)),
@@ -69,13 +81,18 @@ func target(f func(api.Target) (api.Changed, error)) func(*call, api.Target) (ap
 	return func(_ *call, t api.Target) (api.Changed, error) { return f(t) }
 }
 
-// health is the row for probes: its status alone tells enough.
-func health(b Viewer) route {
-	r := show(http.MethodGet, "/v1/health", connect, "Whether the daemon lives and is ready, and what is wrong: 200 if it is ready, 503 if not",
+// health is the row for probes: its status alone tells enough. Reasons tell of files,
+// endpoints and certificates, which are not for whoever can connect.
+func health(b Viewer, may func(*call, permission) bool) route {
+	r := show(http.MethodGet, "/v1/health", connect,
+		"Whether the daemon lives and is ready: 200 if it is ready, 503 if not. What is wrong is in reasons, for callers with the permission read; for others they are empty",
 		func(c *call) (api.Health, error) {
 			h := b.Health()
 			if !h.Ready && !c.flag("live") || !h.Live {
 				c.status = http.StatusServiceUnavailable
+			}
+			if !may(c, read) {
+				h.Reasons = nil
 			}
 			return h, nil
 		})

@@ -35,7 +35,7 @@ func bodyFor(r *route) string {
 
 func TestEveryRowServesThoseWhoMayAndNobodyElse(t *testing.T) {
 	w := start(t, ready)
-	for _, r := range table(ready) {
+	for _, r := range table(ready, nobody) {
 		t.Run(r.method+" "+r.path, func(t *testing.T) {
 			for _, who := range []struct {
 				uid uint32
@@ -71,7 +71,7 @@ func TestEveryRowRefusesACallerThatIsNotKnown(t *testing.T) {
 	w.server.engine.who = func(net.Conn) (caller.Caller, error) {
 		return caller.Caller{UID: 0}, errors.New("no idea") // a uid beside an error must not count
 	}
-	for _, r := range table(ready) {
+	for _, r := range table(ready, nobody) {
 		resp, body := w.ask(t, 0, r.method, r.path, bodyFor(&r))
 		if want := map[bool]int{true: http.StatusOK, false: http.StatusForbidden}[r.needs == connect]; resp.StatusCode != want {
 			t.Errorf("%s %s: %s, want %d: %s", r.method, r.path, resp.Status, want, body)
@@ -102,7 +102,7 @@ func TestPeerCredentialsDecide(t *testing.T) {
 func TestEveryRowWantsItsMethod(t *testing.T) {
 	w := start(t, ready)
 	allowed := map[string][]string{}
-	for _, r := range table(ready) {
+	for _, r := range table(ready, nobody) {
 		allowed[r.path] = append(allowed[r.path], r.methods()...)
 	}
 	for path, methods := range allowed {
@@ -159,12 +159,20 @@ func TestHealthIsForProbes(t *testing.T) {
 	for target, want := range map[string]int{
 		"/v1/health": 503, "/v1/health?live": 200, "/v1/health?live=true": 200, "/v1/health?live=false": 503,
 	} {
-		resp, body := w.ask(t, stranger, "GET", target, "")
+		resp, body := w.ask(t, reader, "GET", target, "")
 		var h api.Health
 		if err := json.Unmarshal([]byte(body), &h); err != nil || resp.StatusCode != want || !reflect.DeepEqual(h, b.health) {
 			t.Errorf("%s: %s, want %d with the whole health: %s", target, resp.Status, want, body)
 		}
+		resp, body = w.ask(t, stranger, "GET", target, "")
+		if want, got := fmt.Sprint(want, ` {"live":true,"ready":false,"state":"failing","reasons":[]}`), fmt.Sprint(resp.StatusCode, " ", strings.TrimSpace(body)); got != want {
+			t.Errorf("%s: who may only connect gets %s, want %s", target, got, want)
+		}
 	}
+	if strings.Contains(w.log.String(), "refused") {
+		t.Errorf("asking for health is logged as a refusal: %s", w.log)
+	}
+	w.uid.Store(operator)
 	if h, err := w.api.Health(t.Context()); err != nil || !reflect.DeepEqual(h, b.health) {
 		t.Errorf("the client got %+v, %v", h, err)
 	}

@@ -5,8 +5,9 @@
 // unix(7). For TCP on this host the kernel is asked for the owner of the other
 // end's socket through sock_diag(7); the groups then come from the user database.
 // Both name the user who made the socket: a process that was handed a socket acts
-// as its maker. In a user namespace every user that it does not map has the
-// number 65534.
+// as its maker. In a user namespace all users that it does not map have one and the
+// same number, usually 65534: whoever comes with it is unknown, and a group with it
+// is left out, even if the namespace maps a user or a group to that number, too.
 //
 // The package does not know connections from other hosts, and never guesses: what
 // the kernel does not tell is an error. Everything in it may be used from several
@@ -50,20 +51,31 @@ func Reading(local, remote net.Addr) bool {
 
 // Of returns who is at the other end of c, a connection that was accepted on a
 // unix or TCP socket. It is an error if c comes from another host, or over TCP
-// from a process that has closed it already. With an error the UID is None.
+// from a process that has closed it already, or if it is ErrUnmapped. With an error
+// the UID is None.
 func (d *Diag) Of(c net.Conn) (Caller, error) {
+	who, err := d.find(c)
+	if err != nil {
+		return unknown, err
+	}
+	who.GIDs = d.numbers().groups(who.GIDs)
+	return who, nil
+}
+
+func (d *Diag) find(c net.Conn) (Caller, error) {
 	if _, ok := c.RemoteAddr().(*net.TCPAddr); !ok {
-		return peer(c)
+		who, err := peer(c)
+		if err == nil {
+			_, err = d.numbers().user(who.UID)
+		}
+		return who, err
 	}
 	uid, err := d.owner(c)
 	if err != nil {
 		return unknown, err
 	}
 	gids, err := groups(uid)
-	if err != nil {
-		return unknown, err
-	}
-	return Caller{UID: uid, GIDs: gids}, nil
+	return Caller{UID: uid, GIDs: gids}, err
 }
 
 // UID is Of without the groups: it asks the kernel once and reads no file. With
@@ -76,7 +88,7 @@ func (d *Diag) UID(c net.Conn) (uint32, error) {
 	if err != nil {
 		return None, err
 	}
-	return cred.Uid, nil
+	return d.numbers().user(cred.Uid)
 }
 
 // owner returns the uid that owns the other end of a TCP connection.
@@ -93,5 +105,5 @@ func (d *Diag) owner(c net.Conn) (uint32, error) {
 	case s.inode == 0: // the kernel then says uid 0, which would be root
 		return None, fmt.Errorf("connection from %v: its process has closed it already", theirs)
 	}
-	return s.uid, nil
+	return d.numbers().user(s.uid)
 }

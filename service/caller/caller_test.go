@@ -16,6 +16,9 @@ func TestMain(m *testing.M) {
 	if target := os.Getenv(dialVariable); target != "" {
 		os.Exit(dialAndWait(target))
 	}
+	if address := os.Getenv(listenVariable); address != "" {
+		os.Exit(listenAndTell(address))
+	}
 	leak.Main(m)
 }
 

@@ -1,6 +1,7 @@
 package caller
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -19,6 +20,17 @@ import (
 type Diag struct {
 	mu   sync.Mutex
 	conn *netlink.Conn // nil until asked, and after a failure
+
+	proc      string // empty: kernelFiles
+	read      sync.Once
+	namespace namespace
+}
+
+// numbers returns what our user namespace does not tell. It is read once: the map of
+// a namespace is written before its processes begin their work, and never again.
+func (d *Diag) numbers() namespace {
+	d.read.Do(func() { d.namespace = namespaceIn(cmp.Or(d.proc, kernelFiles)) })
+	return d.namespace
 }
 
 // patience bounds a question. The kernel answers within the system call that asks.

@@ -10,7 +10,8 @@ import (
 )
 
 // ErrNoSuchName marks the errors of NewSet for names that the user database does
-// not have. Whoever carries on without them leaves out nobody who exists.
+// not have, and for rules that fit only what is ErrUnmapped. Whoever carries on
+// without them leaves out nobody who could be told from others.
 var ErrNoSuchName = errors.New("no such name")
 
 // Set is who some rules allow. The zero Set allows nobody. It does not change.
@@ -26,43 +27,45 @@ type span struct{ first, last uint32 }
 // "uid:1000-1999", "gid:1000" or "gid:1000-1999". Names are looked up now and not
 // again: a member of a group is one who has it when it connects, but a user made
 // later, or a name given to another number, takes a new Set. All rules that make
-// no sense and all names that do not exist are in the error; the Set has the
-// others and works.
-func NewSet(rules []string) (Set, error) {
+// no sense, all names that do not exist and all rules that fit only what is
+// ErrUnmapped are in the error; the Set has the others and works.
+func NewSet(rules []string) (Set, error) { return newSet(rules, namespaceIn(kernelFiles)) }
+
+func newSet(rules []string, n namespace) (Set, error) {
 	var s Set
 	var errs []error
 	for _, r := range rules {
-		if err := s.add(r); err != nil {
+		if err := s.add(r, n); err != nil {
 			errs = append(errs, err)
 		}
 	}
 	return s, errors.Join(errs...)
 }
 
-func (s *Set) add(rule string) error {
+func (s *Set) add(rule string, n namespace) error {
 	form, value, _ := strings.Cut(rule, ":")
 	switch {
 	case rule == "any":
 		s.any = true
 		return nil
 	case form == "user" && value != "":
-		return addName(&s.uids, rule, "uid", func() (string, error) { return uidOf(value) })
+		return addName(&s.uids, rule, "uid", n.uid, func() (string, error) { return uidOf(value) })
 	case form == "group" && value != "":
-		return addName(&s.gids, rule, "gid", func() (string, error) { return gidOf(value) })
+		return addName(&s.gids, rule, "gid", n.gid, func() (string, error) { return gidOf(value) })
 	case form == "uid":
-		return addSpan(&s.uids, rule, value)
+		return addSpan(&s.uids, rule, n.uid, value)
 	case form == "gid":
-		return addSpan(&s.gids, rule, value)
+		return addSpan(&s.gids, rule, n.gid, value)
 	}
 	return fmt.Errorf(`caller %q is none of "any", "user:NAME", "group:NAME", "uid:N", "uid:N-M", "gid:N" and "gid:N-M"`, rule)
 }
 
-func addName(to *[]span, rule, number string, lookup func() (string, error)) error {
+func addName(to *[]span, rule, number string, unmapped uint32, lookup func() (string, error)) error {
 	id, err := lookup()
 	if err != nil {
 		return fmt.Errorf("caller %q: %w; create it, or write %s: with its number", rule, err, number)
 	}
-	return addSpan(to, rule, id)
+	return addSpan(to, rule, unmapped, id)
 }
 
 func uidOf(name string) (string, error) {
@@ -89,7 +92,7 @@ func gidOf(name string) (string, error) {
 	return g.Gid, nil
 }
 
-func addSpan(to *[]span, rule, value string) error {
+func addSpan(to *[]span, rule string, unmapped uint32, value string) error {
 	low, high, ranged := strings.Cut(value, "-")
 	if !ranged {
 		high = low
@@ -98,6 +101,9 @@ func addSpan(to *[]span, rule, value string) error {
 	last, err2 := strconv.ParseUint(high, 10, 32)
 	if err1 != nil || err2 != nil || first > last || last >= uint64(None) {
 		return fmt.Errorf("caller %q: want a number such as 1000, or a range such as 1000-1999, below %d", rule, None)
+	}
+	if first == last && uint32(first) == unmapped {
+		return &unmappedError{rule, unmapped}
 	}
 	*to = append(*to, span{uint32(first), uint32(last)})
 	return nil

@@ -36,6 +36,7 @@ type conn struct {
 	route     atomic.Pointer[string] // of the last one
 	tunnel    atomic.Bool
 	unwanted  bool // Hand did not take it
+	handed    bool // Hand did
 }
 
 func newConn(s *Server, l *Listener, nc net.Conn) (*conn, error) {
@@ -70,7 +71,9 @@ func (c *conn) end() {
 		c.server.Log.Error("an exchange panicked; this is a bug", "panic", fmt.Sprint(fault), "stack", string(debug.Stack()))
 		_ = c.sock.Reset() // what was answered must not look complete
 	}
-	_ = c.sock.Close() // whatever had to be said has been said
+	if !c.handed {
+		_ = c.sock.Close() // whatever had to be said has been said
+	}
 }
 
 // await waits for the first bytes of a request. Nothing but the connection
@@ -129,11 +132,12 @@ func (c *conn) hand() bool {
 	if c.unwanted {
 		return false
 	}
-	if h := c.server.Hand; h != nil && h(c.listener.Name(), c.sock.NetConn()) == nil {
-		return true
+	nc := c.sock.NetConn()
+	if err := nc.SetDeadline(time.Time{}); err == nil && c.server.Hand != nil {
+		c.handed = c.server.Hand(c.listener.Name(), nc)
 	}
-	c.unwanted = true
-	return false
+	c.unwanted = !c.handed
+	return c.handed
 }
 
 func (c *conn) limits() *Limits { return c.server.limits.Load() }

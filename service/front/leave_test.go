@@ -6,12 +6,10 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -27,26 +25,11 @@ func answerOK(name string) func(*Exchange) {
 	}
 }
 
-// handTo makes a Hand that passes connections to another server of this process, as the service manager passes them to
-// another process: by the descriptor.
-func handTo(t *testing.T, next *Server, l *Listener) func(string, net.Conn) error {
-	return func(name string, c net.Conn) error {
-		raw, err := c.(syscall.Conn).SyscallConn()
-		if err != nil {
-			return err
-		}
-		fd := -1
-		if err := errors.Join(raw.Control(func(own uintptr) { fd, err = syscall.Dup(int(own)) }), err); err != nil {
-			return err
-		}
-		f := os.NewFile(uintptr(fd), name)
-		defer f.Close()
-		nc, err := net.FileConn(f)
-		if err != nil {
-			return err
-		}
-		next.Adopt(l, nc)
-		return nil
+// handTo makes a Hand that passes connections to another server.
+func handTo(next *Server, l *Listener) func(string, net.Conn) bool {
+	return func(_ string, c net.Conn) bool {
+		next.Adopt(l, c)
+		return true
 	}
 }
 
@@ -69,7 +52,7 @@ func TestLeaveHandsIdleConnectionsOver(t *testing.T) {
 	var old *Server
 	old, dial := serve(t, answerOK("old"))
 	c := dial()
-	old.Hand = handTo(t, next, listenerOf(next))
+	old.Hand = handTo(next, listenerOf(next))
 	in := bufio.NewReader(c)
 	if who, _, err := request(c, in); who != "old" || err != nil {
 		t.Fatalf("got %q, %v", who, err)
@@ -92,7 +75,7 @@ func TestLeaveFinishesAnExchangeBeforeTheHandOver(t *testing.T) {
 		<-release
 		answerOK("old")(x)
 	})
-	old.Hand = handTo(t, next, listenerOf(next))
+	old.Hand = handTo(next, listenerOf(next))
 	c := dial()
 	in := bufio.NewReader(c)
 	go func() {
@@ -111,7 +94,7 @@ func TestLeaveFinishesAnExchangeBeforeTheHandOver(t *testing.T) {
 func TestConnectionThatNobodyTakesClosesBetweenExchanges(t *testing.T) {
 	leak.Check(t)
 	old, dial := serve(t, answerOK("old"))
-	old.Hand = func(string, net.Conn) error { return errors.New("full") }
+	old.Hand = func(string, net.Conn) bool { return false }
 	c := dial()
 	in := bufio.NewReader(c)
 	if _, _, err := request(c, in); err != nil {
@@ -129,7 +112,7 @@ func TestHandOverUnderLoadLosesNothing(t *testing.T) {
 	const clients = 40
 	next, _ := serve(t, answerOK("next"))
 	old, dial := serve(t, answerOK("old"))
-	old.Hand = handTo(t, next, listenerOf(next))
+	old.Hand = handTo(next, listenerOf(next))
 	var sent, byNext, failed atomic.Int64
 	var running sync.WaitGroup
 	stop := make(chan struct{})

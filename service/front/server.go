@@ -67,9 +67,10 @@ type Server struct {
 	// Who returns the uid of the caller behind a connection, or NoCaller. It is
 	// asked once for each, with the first exchange. nil means that nobody is known.
 	Who func(net.Conn) int64
-	// Hand gives an idle connection that came by a listener to whoever serves next,
-	// for Leave. It must have taken its own reference to the socket when it returns.
-	Hand func(listener string, c net.Conn) error
+	// Hand takes over a connection that came by a listener and is between two
+	// exchanges, for whoever serves next, and reports whether it did. The server does
+	// not touch the connection any more then. nil takes none.
+	Hand func(listener string, c net.Conn) bool
 
 	limits    atomic.Pointer[Limits]
 	exchanges sync.Pool // of *Exchange

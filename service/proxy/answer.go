@@ -28,7 +28,11 @@ func broken(e *http1.Error) *failure {
 	return &failure{e.Status, tlsclient.BadRequest, tlsclient.FaultClient, e.Reason, e}
 }
 
-func noRouteFor() *failure {
+func noRouteIn(t *Table) *failure {
+	if t.size == 0 { // a fresh installation: it is not the request that is wrong
+		return &failure{503, noRoute, tlsclient.FaultSelf,
+			"nothing is configured yet: write an [upstream] and a [[route]] into the configuration, then reload", errors.New("there is no route at all")}
+	}
 	return &failure{404, noRoute, tlsclient.FaultClient,
 		"no route takes this host, path and method; mtlsproxyd check lists the routes", errors.New("no route")}
 }

@@ -192,7 +192,7 @@ func (e *exchange) route() (*Route, *failure) {
 		}
 	}
 	if r == nil {
-		return nil, noRouteFor()
+		return nil, noRouteIn(t)
 	}
 	if err := r.confine(req.Path); err != nil {
 		return nil, &failure{400, tlsclient.BadRequest, tlsclient.FaultClient, err.Error(), err}

@@ -69,6 +69,7 @@ type Table struct {
 	exact  map[string][]*entry // by host without its port
 	suffix []*entry            // *.suffix, the longest first
 	any    []*entry
+	size   int // routes
 }
 
 // Recorder keeps records. Add must copy what it keeps, and never wait.
@@ -99,6 +100,7 @@ type entry struct {
 // then a list of listeners.
 func NewTable(routes []*Route) (*Table, error) {
 	t := emptyTable()
+	t.size = len(routes)
 	for _, r := range routes {
 		for _, pattern := range r.Hosts {
 			if err := t.add(r, pattern); err != nil {

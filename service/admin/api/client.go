@@ -23,6 +23,14 @@ var ErrNotRunning = errors.New("no daemon answers")
 // not do what it asked for.
 var ErrNotPermitted = errors.New("not permitted")
 
+// ErrNoAnswer says that the daemon closed the connection instead of answering. Asked
+// again, it may answer; a change that was asked for may have been made or not.
+var ErrNoAnswer = errors.New("the daemon closed the connection without an answer")
+
+// ErrPaused says that the daemon ended a stream whose reader took nothing for longer
+// than Patience.
+var ErrPaused = errors.New("reading paused for too long")
+
 // Client speaks to a daemon's admin API. It may be used from several goroutines.
 type Client struct {
 	socket string
@@ -241,8 +249,8 @@ func (c *Client) dialError(err error) error {
 		return fmt.Errorf("%w on %s", ErrNotRunning, c.socket)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("connecting to %s: %w", c.socket, ErrNotPermitted)
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
-		return fmt.Errorf("the daemon on %s closed the connection without an answer; it is stopping or has too many of them, try again", c.socket)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return fmt.Errorf("%w on %s: it is stopping, or has too many of them", ErrNoAnswer, c.socket)
 	}
 	return fmt.Errorf("asking the daemon on %s: %w", c.socket, err)
 }

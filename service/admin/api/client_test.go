@@ -13,6 +13,9 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"testing/iotest"
+	"testing/synctest"
+	"time"
 
 	"github.com/mtlsproxy/mtlsproxy/tlsclient/tlstest/leak"
 )
@@ -127,8 +130,60 @@ func TestForeignAnswers(t *testing.T) {
 
 func TestConnectionThatIsClosedUnanswered(t *testing.T) {
 	_, err := answered(t, "").Status(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "without an answer") {
+	if !errors.Is(err, ErrNoAnswer) {
 		t.Error(err)
+	}
+}
+
+// As a daemon does that has no room for more: the request may or may not have been
+// written by then.
+func TestConnectionThatIsClosedUnread(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			c.Close()
+		}
+	}()
+	for range 300 {
+		c := NewClient(path)
+		_, get := c.Status(t.Context())
+		_, post := c.Drain(t.Context(), Target{Upstream: "billing"})
+		c.Close()
+		if !errors.Is(get, ErrNoAnswer) || !errors.Is(post, ErrNoAnswer) {
+			t.Fatalf("got %v and %v", get, post)
+		}
+	}
+}
+
+// canned answers every request with the same body, which then breaks off.
+type canned struct{ body string }
+
+func (c canned) RoundTrip(*http.Request) (*http.Response, error) {
+	body := io.MultiReader(strings.NewReader(c.body), iotest.ErrReader(io.ErrUnexpectedEOF))
+	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(body)}, nil
+}
+
+func TestAStreamThatIsCutAfterALongPauseSaysSo(t *testing.T) {
+	for pause, want := range map[time.Duration]bool{Patience: true, Patience - 1: false} {
+		synctest.Test(t, func(t *testing.T) {
+			c := &Client{http: &http.Client{Transport: canned{"{\"id\":\"a\"}\n{\"id\":"}}}
+			err := c.Records(t.Context(), Query{}, func(Record) error {
+				time.Sleep(pause) // of the bubble's clock
+				return nil
+			})
+			if err == nil || errors.Is(err, ErrPaused) != want || errors.Is(err, io.ErrUnexpectedEOF) == want {
+				t.Errorf("after %v: %v", pause, err)
+			}
+		})
 	}
 }
 

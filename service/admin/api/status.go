@@ -35,7 +35,7 @@ type Health struct {
 	Live    bool     `json:"live"`
 	Ready   bool     `json:"ready"`   // it accepts requests and has a route for them
 	State   string   `json:"state"`   // "ok", "degraded" or "failing"
-	Reasons []Reason `json:"reasons"` // every one there is; empty when ok
+	Reasons []Reason `json:"reasons"` // every one there is; empty when ok, and for a caller that may not read
 }
 
 // The states of Health.

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"syscall"
+	"time"
 )
 
 // maxLine bounds a line of a stream: a record's path may have 4 KiB, and each of
@@ -18,6 +20,8 @@ const maxLine = 64 << 10
 // stream reads one JSON value per line and passes it to each. It ends without an
 // error at the end of the stream.
 func stream[T any](ctx context.Context, c *Client, path string, each func(T) error, lost func(uint64)) error {
+	var paused time.Duration
+	each = timed(each, &paused)
 	resp, err := c.do(ctx, http.MethodGet, path, nil)
 	if err != nil {
 		return err
@@ -35,12 +39,34 @@ func stream[T any](ctx context.Context, c *Client, path string, each func(T) err
 		}
 	}
 	switch err := lines.Err(); {
+	case (errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)) && paused >= Patience:
+		return fmt.Errorf("%w: for %v, and the daemon waits %v", ErrPaused, paused.Round(time.Second), Patience)
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("the daemon ended the stream before it was complete; it may have stopped: %w", io.ErrUnexpectedEOF)
 	case err != nil:
 		return fmt.Errorf("reading the stream: %w", err)
 	}
 	return nil
+}
+
+// Patience is how long the daemon waits for the reader of a stream that takes nothing.
+// What the kernel buffers counts as taken.
+const Patience = 10 * time.Minute
+
+// aPause is how long a reader takes for a value that has stopped reading.
+const aPause = time.Second
+
+// timed adds to paused how long each has paused. The daemon cannot say itself that it
+// has given up on a reader, since it could not write that either.
+func timed[T any](each func(T) error, paused *time.Duration) func(T) error {
+	return func(v T) error {
+		begin := time.Now()
+		err := each(v)
+		if d := time.Since(begin); d >= aPause {
+			*paused += d
+		}
+		return err
+	}
 }
 
 // wholeLines is bufio.ScanLines, but for a last line without an end: it was cut.

@@ -1,0 +1,102 @@
+package journal
+
+// tlsMessages are those about identities and upstreams.
+func tlsMessages() []Message {
+	return []Message{
+		{
+			ID: idCertLoaded, Event: CertLoaded, Attrs: []string{"identity", "path", "serial", "not_after", "generation"},
+			Subject: "A client certificate is in use: @MTLS_IDENTITY@",
+			Manuals: []string{"mtlsproxy-rotation(7)"},
+			Explanation: `Identity @MTLS_IDENTITY@ uses the certificate of @MTLS_PATH@, serial
+@MTLS_SERIAL@, as generation @MTLS_GENERATION@. It is valid until @MTLS_NOT_AFTER@.
+
+Connections of older generations end after their exchange. "mtlsproxyctl certs" shows
+all of them.`,
+		},
+		{
+			ID: idCertRejected, Event: CertRejected, Attrs: []string{"identity", "path", "error"},
+			Subject: "A client certificate cannot be used: @MTLS_IDENTITY@",
+			Manuals: []string{"mtlsproxy-rotation(7)"},
+			Explanation: `The files of identity @MTLS_IDENTITY@ were read, and something is wrong with them:
+
+  @MTLS_ERROR@
+
+If there was a generation before, it stays in use until it expires. The key must
+belong to the certificate, be readable for user _mtlsproxy and for no one else
+("chown root:_mtlsproxy", "chmod 0640"); replace files by renaming new ones over
+them, the key first. ProtectHome= hides what is under /home. The files are looked at
+again whenever they change.`,
+		},
+		{
+			ID: idCertExpiring, Event: CertExpiring, Attrs: []string{"identity", "path", "not_after", "left"},
+			Subject: "A client certificate expires soon: @MTLS_IDENTITY@",
+			Manuals: []string{"mtlsproxy-rotation(7)"},
+			Explanation: `The certificate of identity @MTLS_IDENTITY@, @MTLS_PATH@, expires in @MTLS_LEFT@, at
+@MTLS_NOT_AFTER@. From then on no upstream that uses it can be reached.
+
+Renew it and replace the files; the daemon notices by itself. Look at what should
+have renewed it, such as a timer of your certificate tool.`,
+		},
+		{
+			ID: idCertExpired, Event: CertExpired, Attrs: []string{"identity", "path", "not_after"},
+			Subject: "A client certificate has expired: @MTLS_IDENTITY@",
+			Manuals: []string{"mtlsproxy-rotation(7)"},
+			Explanation: `The certificate of identity @MTLS_IDENTITY@, @MTLS_PATH@, has expired at
+@MTLS_NOT_AFTER@. Requests to upstreams that use it fail with identity_expired.
+
+Renew it and replace the files; the daemon notices by itself and serves again. If
+the certificate is new, look at the clock of this machine.`,
+		},
+		{
+			ID: idFilesStatic, Event: FilesStatic, Attrs: []string{"path"},
+			Subject: "A certificate can change only by a restart",
+			Manuals: []string{"mtlsproxy-rotation(7)"},
+			Explanation: `@MTLS_PATH@ is a credential of systemd, which systemd before version 260 reads only
+when the service starts. After renewing it, run "systemctl restart
+mtlsproxy.service": no request is lost by that. Files outside of
+$CREDENTIALS_DIRECTORY are noticed when they change.`,
+		},
+		{
+			ID: idUpstreamDown, Event: UpstreamDown, Attrs: []string{"upstream", "endpoint", "error"},
+			Subject: "An upstream does not answer: @MTLS_UPSTREAM@",
+			Manuals: []string{"mtlsproxyctl(1)", "mtlsproxy.toml(5)"},
+			Explanation: `Endpoint @MTLS_ENDPOINT@ of upstream @MTLS_UPSTREAM@ is avoided after failures:
+
+  @MTLS_ERROR@
+
+Other endpoints of the upstream take its share, if there are any. It is tried again
+by itself. "mtlsproxyctl upstreams" shows all of them with their last errors.`,
+		},
+		{
+			ID: idUpstreamUp, Event: UpstreamUp, Attrs: []string{"upstream", "endpoint"},
+			Subject: "An upstream answers again: @MTLS_UPSTREAM@",
+			Manuals: []string{"mtlsproxyctl(1)"},
+			Explanation: `Endpoint @MTLS_ENDPOINT@ of upstream @MTLS_UPSTREAM@ answers again and takes its
+share of requests. Nothing needs to be done.`,
+		},
+		{
+			ID: idExchangeFailed, Event: ExchangeFailed, Attrs: []string{"id", "class", "fault", "error"},
+			Subject: "A request could not be forwarded",
+			Manuals: []string{"mtlsproxyctl(1)", "mtlsproxyd(8)"},
+			Explanation: `The client got an answer of mtlsproxy's own, with class @MTLS_CLASS@; at fault is
+the side "@MTLS_FAULT@":
+
+  @MTLS_ERROR@
+
+"mtlsproxyctl log query --id @MTLS_ID@" shows its record. Only some of such events are
+logged when there are many; the request log has them all.`,
+		},
+		{
+			ID: idResponseCut, Event: ResponseCut, Attrs: []string{"id", "class", "fault", "error"},
+			Subject: "A response was cut short",
+			Manuals: []string{"mtlsproxyctl(1)", "mtlsproxyd(8)"},
+			Explanation: `A response had begun when it failed, with class @MTLS_CLASS@; at fault is the side
+"@MTLS_FAULT@":
+
+  @MTLS_ERROR@
+
+The connection of the client was broken off, so that nobody takes the response for
+complete. "mtlsproxyctl log query --id @MTLS_ID@" shows its record.`,
+		},
+	}
+}
