@@ -29,7 +29,9 @@ type active struct {
 		start int // in raw
 		row   uint64
 	}
-	hasTail bool // there are parts in the file
+	hasTail bool   // there are parts in the file
+	maxRaw  int    // a block is full with so many bytes of raw records
+	last    [4]int // sizes of the newest blocks with their summaries: see growth
 }
 
 // A put is a large block to be written.
@@ -75,7 +77,8 @@ func createActive(path string, limit int64, e *encoder, created time.Time) (a *a
 		_ = db.Close() // the error above matters more
 		return nil, err
 	}
-	return &active{db: db, path: path, encoder: e}, nil
+	db.AllocSize = 0 // so that bound is exact to a page
+	return &active{db: db, path: path, encoder: e, maxRaw: blockSize(limit)}, nil
 }
 
 // guard turns a panic into an error: bbolt panics on what it does not understand, and a
@@ -97,7 +100,7 @@ func (a *active) add(views []view) (err error) {
 			r, rest = nextRaw(rest)
 			a.raw = append(a.raw, r...)
 			a.rows++
-			if a.rows == maxRows || len(a.raw) >= maxRaw {
+			if a.rows == maxRows || len(a.raw) >= a.maxRaw {
 				p, err := a.fold()
 				if err != nil {
 					return err
@@ -138,6 +141,8 @@ func (a *active) putBlocks(tx *bbolt.Tx, puts []put) error {
 		if err := tx.Bucket(bucketBlocks).Put(rowKey(p.row), p.block); err != nil {
 			return err
 		}
+		copy(a.last[1:], a.last[:])
+		a.last[0] = len(p.block) + len(p.summary)
 	}
 	if !a.hasTail {
 		return nil

@@ -73,6 +73,9 @@ func (d *decoder) load(block []byte) error {
 		size := r.uvarint()
 		c.stored = r.bytes(r.uvarint())
 		total += min(size, maxColumns+1)
+		if (i < columnText || i == columnTail) && size > rows*binary.MaxVarintLen64 {
+			return damaged("column %d of a block is too large for %d numbers", i, rows)
+		}
 		if r.failed || total > maxColumns || c.how != packed && size != uint64(len(c.stored)) {
 			return damaged("column %d of a block is too large", i)
 		}

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"fmt"
 	"slices"
 	"time"
 )
@@ -94,10 +95,10 @@ func newMatcher(f *Filter) *matcher {
 	m.oneOf(tEndpoint, f.Endpoint)
 	m.oneOf(tMethod, f.Method)
 	if f.Host != "" {
-		m.texts = append(m.texts, textCondition{tHost, func(v []byte) bool { return glob(f.Host, v) }})
+		m.texts = append(m.texts, textCondition{tHost, newGlob(f.Host).match})
 	}
 	if f.Path != "" {
-		m.texts = append(m.texts, textCondition{tPath, func(v []byte) bool { return glob(f.Path, v) }})
+		m.texts = append(m.texts, textCondition{tPath, newGlob(f.Path).match})
 	}
 	return m
 }
@@ -140,29 +141,12 @@ func (m *matcher) may(s *summary) bool {
 	return true
 }
 
-// glob reports whether s matches the pattern: * stands for any characters, slashes
-// included, ? for one. It takes time in proportion to the product of the lengths at
-// worst, and no memory.
-func glob(pattern string, s []byte) bool {
-	p, i := 0, 0
-	star, retry := -1, 0
-	for i < len(s) {
-		switch {
-		case p < len(pattern) && pattern[p] == '*':
-			star, retry = p, i
-			p++
-		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == s[i]):
-			p++
-			i++
-		case star >= 0:
-			retry++
-			p, i = star+1, retry
-		default:
-			return false
+// check refuses what [Filter.Set] would.
+func (f *Filter) check() error {
+	for name, pattern := range map[string]string{"host": f.Host, "path": f.Path} {
+		if err := checkPattern(pattern); err != nil {
+			return fmt.Errorf("filter %s: %w", name, err)
 		}
 	}
-	for p < len(pattern) && pattern[p] == '*' {
-		p++
-	}
-	return p == len(pattern)
+	return nil
 }

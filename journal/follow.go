@@ -13,9 +13,9 @@ var ErrClosed = errors.New("the request log was closed")
 
 // Follow calls fn for the wanted records that are added from now on, within half a
 // second, until ctx ends or fn returns an error; that error is returned, or ErrClosed
-// once the log is closed. A follower that
-// is more than 100,000 records behind, or behind a deleted segment, loses records: then
-// fn is called with nil and their number, wanted or not.
+// once the log is closed. A follower that is more than 100,000 records behind, or behind a
+// deleted segment, loses records: then fn is called with nil and their number, wanted or
+// not.
 //
 // It reads as queries do, from memory and from the files, so that no follower can slow
 // the writer.

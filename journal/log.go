@@ -16,7 +16,9 @@ const (
 	retryAfter   = time.Second     // after an error of the disk
 	tidyEvery    = time.Minute     // age limits are looked at so often
 	closeTimeout = 5 * time.Second // for what is still to be written
-	maxQueries   = 4               // at one time; more wait
+	maxQueries   = 4               // that work at one time; more wait
+	maxReaders   = 16              // queries that work, wait or have their reader work
+	busyAfter    = 2 * time.Second // a query waits so long for its place among the readers
 	minSize      = 4 << 20         // a MaxSize below cannot be kept
 	minSegment   = 64 << 10        // a SegmentSize below would make very many
 	minBuffer    = 4 * chunkSize   // a Buffer below is of no use
@@ -85,7 +87,8 @@ type Log struct {
 	limits  atomic.Pointer[Limits]
 	changed chan struct{}      // capacity 1: the limits are new
 	damaged chan damagedReport // from queries to the writer
-	queries chan struct{}      // one for each that runs
+	readers chan struct{}      // one for each query
+	queries chan struct{}      // one for each that works
 	follows atomic.Int64       // followers that are there
 	stop    chan struct{}
 	done    chan struct{}
@@ -116,6 +119,7 @@ func Open(o Options) *Log {
 		buffer:  newBuffer(o.Buffer),
 		changed: make(chan struct{}, 1),
 		damaged: make(chan damagedReport, 16),
+		readers: make(chan struct{}, maxReaders),
 		queries: make(chan struct{}, maxQueries),
 		stop:    make(chan struct{}),
 		done:    make(chan struct{}),

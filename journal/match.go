@@ -2,12 +2,13 @@ package journal
 
 import (
 	"bytes"
+	"context"
 	"time"
 )
 
 // match returns the numbers of the block's records that are wanted, in their order. They
 // are good until the next call.
-func (m *matcher) match(d *decoder) ([]uint16, error) {
+func (m *matcher) match(ctx context.Context, d *decoder) ([]uint16, error) {
 	m.rows = m.rows[:0]
 	for i := range d.rows {
 		m.rows = append(m.rows, uint16(i))
@@ -22,11 +23,11 @@ func (m *matcher) match(d *decoder) ([]uint16, error) {
 			return nil, err
 		}
 	}
-	if err := m.id(d); err != nil {
+	if err := m.id(ctx, d); err != nil {
 		return nil, err
 	}
 	for _, c := range m.texts {
-		if err := m.text(d, c); err != nil {
+		if err := m.text(ctx, d, c); err != nil {
 			return nil, err
 		}
 	}
@@ -77,18 +78,18 @@ func (m *matcher) total(d *decoder) error {
 	return nil
 }
 
-func (m *matcher) id(d *decoder) error {
+func (m *matcher) id(ctx context.Context, d *decoder) error {
 	if len(m.rows) == 0 || !m.byID {
 		return nil
 	}
-	err := m.text(d, textCondition{tID, func(v []byte) bool { return bytes.Equal(v, m.head) }})
+	err := m.text(ctx, d, textCondition{tID, func(v []byte) bool { return bytes.Equal(v, m.head) }})
 	if err != nil {
 		return err
 	}
 	return m.number(d, columnTail, func(v int64) bool { return v == m.tail })
 }
 
-func (m *matcher) text(d *decoder, c textCondition) error {
+func (m *matcher) text(ctx context.Context, d *decoder, c textCondition) error {
 	if len(m.rows) == 0 {
 		return nil
 	}
@@ -97,7 +98,10 @@ func (m *matcher) text(d *decoder, c textCondition) error {
 		return err
 	}
 	m.verdicts = m.verdicts[:0]
-	for _, v := range values {
+	for i, v := range values {
+		if i%64 == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
 		m.verdicts = append(m.verdicts, c.want(v))
 	}
 	kept := m.rows[:0]

@@ -13,7 +13,7 @@ import (
 // mend copies what can be read of a damaged segment into a new one in its place, and puts
 // the old one aside.
 func (s *store) mend(seg *segment, why error) {
-	s.retain(s.maxSize(), 0, seg.size+128<<10, true)
+	s.retain(s.maxSize(), 0, copySize(seg.size), true)
 	i := slices.Index(s.segments, seg)
 	if i < 0 {
 		return // it is gone already
@@ -31,35 +31,63 @@ func (s *store) mend(seg *segment, why error) {
 		s.remove(next.name())
 		s.putAside(seg, why.Error()+"; none of its records could be read")
 	default:
+		s.segments[i] = next
 		s.putAside(seg, fmt.Sprintf("%v; %d of its records could be read and are kept", why, next.records))
-		s.segments = slices.Insert(s.segments, i, next)
-		s.show()
 	}
 }
 
+// copySize is about how large the copy of a segment becomes.
+func copySize(size int64) int64 { return size + size/4 + 128<<10 }
+
+// errCopy is about a copy, and says nothing of what was copied.
+var errCopy = errors.New("writing a copy")
+
+// ofCopy hides what else err is about: damage in a copy, or a directory that cannot be
+// written, must not condemn the original.
+func ofCopy(err error) error { return fmt.Errorf("%w: %s", errCopy, err.Error()) }
+
 // copy makes a segment with the readable records of seg.
 func (s *store) copy(seg *segment) (*segment, error) {
-	next := &segment{number: seg.number, repair: seg.repair + 1, base: seg.base, own: seg.own}
+	if s.leaks >= maxLeaks {
+		return nil, fmt.Errorf("%w failed too often in ways that cannot be cleaned up; restart mtlsproxyd", errCopy)
+	}
+	repair, err := s.nextRepair(seg.number)
+	if err != nil {
+		return nil, ofCopy(err)
+	}
+	next := &segment{number: seg.number, repair: repair, base: seg.base, own: seg.own}
 	name := next.name() + newSuffix
 	a, _, err := s.rewrite(seg, name, 0) // what is left out is why we are here
 	if err != nil {
 		s.remove(name)
 		return nil, err
 	}
-	if err := a.seal(); err != nil {
-		_ = a.close(errors.Is(err, errDamaged)) // the error above matters more
-		s.remove(name)
-		return nil, err
+	if size, _ := a.size(); size+a.growth(0, 0) > s.maxSize()-s.bytes() {
+		err = a.close(false)
+	} else if err = a.seal(); err != nil {
+		s.letGo(a, err)
 	}
-	if err := os.Rename(s.path(name), s.path(next.name())); err != nil {
+	if err == nil {
+		err = rename(s.path(name), s.path(next.name()))
+	}
+	if err != nil {
 		s.remove(name)
-		return nil, err
+		return nil, ofCopy(err)
 	}
 	if err := s.measure(next); err != nil {
 		s.remove(next.name())
-		return nil, err
+		return nil, ofCopy(err)
 	}
 	return next, nil
+}
+
+// letGo closes a copy that failed.
+func (s *store) letGo(a *active, why error) {
+	broken := errors.Is(why, errDamaged)
+	if broken {
+		s.leaks++
+	}
+	_ = a.close(broken) // the error before matters more
 }
 
 // measure fills in what a segment holds.
@@ -99,12 +127,13 @@ func (s *store) rewrite(seg *segment, name string, limit int64) (a *active, left
 	s.remove(name)
 	a, err = createActive(s.path(name), limit, s.encoder, time.UnixMicro(c.created))
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, ofCopy(err)
 	}
+	a.bound(s.maxSize() - s.bytes())
 	bad, err := s.transfer(a, f, &c)
 	if err != nil {
-		_ = a.close(errors.Is(err, errDamaged)) // the error above matters more
-		return nil, nil, err
+		s.letGo(a, err)
+		return nil, nil, ofCopy(err)
 	}
 	return a, errors.Join(left, bad), nil
 }
@@ -150,18 +179,32 @@ func (s *store) transfer(a *active, f *segmentFile, c *contents) (bad, err error
 	if err := flush(); err != nil {
 		return bad, err
 	}
-	if len(c.tail) > 0 {
-		next = max(next, c.tail[0].row)
-	}
-	a.startAt(next)
-	tail, err := s.unpackTail(c)
+	runs, err := s.unpackTail(c, next)
 	if err != nil {
 		bad = err
 	}
-	if len(tail.data) > 0 {
-		return bad, a.add([]view{tail})
+	return bad, s.putRuns(a, runs, next)
+}
+
+// putRuns stores the records of a tail under the numbers that they had: what comes before
+// a gap as a block, the rest as the tail that it was.
+func (s *store) putRuns(a *active, runs []run, next uint64) error {
+	for len(runs) > 1 {
+		block, summary, err := s.encoder.encode(runs[0].row, runs[0].data)
+		if err != nil {
+			return err
+		}
+		if err := a.adopt([]put{{runs[0].row, block, summary}}); err != nil {
+			return err
+		}
+		runs = runs[1:]
 	}
-	return bad, nil
+	if len(runs) == 0 {
+		a.startAt(next)
+		return nil
+	}
+	a.startAt(runs[0].row)
+	return a.add([]view{runs[0].view})
 }
 
 // verify reads a block and its summary.
@@ -179,12 +222,27 @@ func (s *store) verify(f *segmentFile, sum *summary, b packedBlock) ([]byte, err
 	return block, err
 }
 
-// unpackTail makes raw records of the parts of the tail that can be read, and returns why
-// others cannot.
-func (s *store) unpackTail(c *contents) (v view, bad error) {
+// A run is records that follow each other without a gap.
+type run struct {
+	view
+	row uint64 // of the first
+}
+
+// unpackTail makes raw records of the parts of the tail that can be read, from record next
+// on, and returns why others cannot.
+func (s *store) unpackTail(c *contents, next uint64) (runs []run, bad error) {
 	b := newBuilder()
+	left, rows := maxRaw+maxPath+4096, maxRows // all together fill no block
 	for _, p := range c.tail {
 		err := s.decoder.load(p.data)
+		if err == nil && (s.decoder.row != p.row || p.row < next) {
+			err = damaged("block of record %d where that of %d should be", s.decoder.row, p.row)
+		}
+		if err == nil {
+			if rows -= s.decoder.rows; rows < 0 {
+				err = damaged("a tail of more than %d records", maxRows)
+			}
+		}
 		if err == nil {
 			err = b.load(s.decoder)
 		}
@@ -192,10 +250,19 @@ func (s *store) unpackTail(c *contents) (v view, bad error) {
 			bad = err
 			continue
 		}
-		for i := range s.decoder.rows {
-			v.data = appendRaw(v.data, b.row(uint16(i)))
-			v.records++
+		if p.row > next || len(runs) == 0 {
+			runs = append(runs, run{row: p.row})
 		}
+		r := &runs[len(runs)-1]
+		for i := range s.decoder.rows {
+			before := len(r.data)
+			r.data = appendRaw(r.data, b.row(uint16(i)))
+			r.records++
+			if left -= len(r.data) - before; left < 0 {
+				return runs, damaged("a tail of more than %d bytes", len(r.data))
+			}
+		}
+		next = p.row + uint64(s.decoder.rows)
 	}
-	return v, bad
+	return runs, bad
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
+	"io/fs"
 	"os"
 )
 
@@ -38,18 +39,35 @@ type tree struct {
 	pages    uint64 // page numbers are below
 	root     uint64
 	txid     uint64
-	budget   int64 // bytes that may still be read: no honest walk reads much more than the file
+	size     int64 // of the file
+	budget   int64 // bytes that may still be read: no honest walk reads a page twice, but for those at the top
 }
 
 // openTree reads the newest state that was committed whole.
-func openTree(f io.ReaderAt) (tree, error) {
+func openTree(f pageFile) (tree, error) {
 	pageSize := int64(os.Getpagesize())
 	best, err := readMeta(f, 0, pageSize)
 	if second, err2 := readMeta(f, pageSize, pageSize); err2 == nil && (err != nil || second.txid > best.txid) {
 		best, err = second, nil
 	}
-	best.budget = 4 * int64(min(best.pages, 1<<40)) * pageSize
-	return best, err
+	if err != nil {
+		return best, err
+	}
+	// What the file says of its size is not believed, and it was not larger when the state
+	// was written.
+	info, err := f.Stat()
+	if err != nil {
+		return best, err
+	}
+	best.size = info.Size()
+	best.budget = best.size + 64*pageSize
+	return best, nil
+}
+
+// A pageFile is an [os.File] as far as a tree needs it.
+type pageFile interface {
+	io.ReaderAt
+	Stat() (fs.FileInfo, error)
 }
 
 func readMeta(f io.ReaderAt, at, pageSize int64) (tree, error) {
@@ -118,7 +136,7 @@ func (t *tree) node(id uint64) (*node, error) {
 func (t *tree) spend(n int64) error {
 	t.budget -= n
 	if t.budget < 0 {
-		return damaged("its pages run in a circle")
+		return damaged("its pages run in a circle, or over each other")
 	}
 	return nil
 }
@@ -134,6 +152,9 @@ func (n *node) check() error {
 		return damaged("page at byte %d is neither leaf nor branch", n.at)
 	}
 	if list > int64(len(n.head)) {
+		if err := n.t.spend(list); err != nil {
+			return err
+		}
 		n.head = make([]byte, list)
 		return readAt(n.t.f, n.head, n.at)
 	}

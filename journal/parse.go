@@ -24,7 +24,7 @@ var FilterNames = []string{
 //	status        "404", "400-499", "5xx"; "0" if nothing was sent
 //	class         error class, or "any"
 //	min, max      bounds of the total duration ("250ms")
-//	host, path    pattern: * stands for any characters, slashes included, ? for one
+//	host, path    pattern: * stands for any characters, slashes included, ? for one; at most 256 bytes
 func (f *Filter) Set(name, value string, now time.Time) error {
 	var err error
 	switch name {
@@ -57,9 +57,9 @@ func (f *Filter) Set(name, value string, now time.Time) error {
 	case "max":
 		f.MaxTotal, err = parseTotal(value)
 	case "host":
-		f.Host = strings.ToLower(value)
+		f.Host, err = strings.ToLower(value), checkPattern(value)
 	case "path":
-		f.Path = value
+		f.Path, err = value, checkPattern(value)
 	default:
 		return fmt.Errorf("no filter is named %q; there are %s", name, strings.Join(FilterNames, ", "))
 	}
@@ -91,14 +91,15 @@ func (f *Filter) setFault(list string) error {
 }
 
 func parseTime(s string, now time.Time) (time.Time, error) {
+	const year9999 = 253402300799
+	if n, err := strconv.ParseInt(s, 10, 64); err == nil && n >= 0 && n <= year9999 { // "0" is a duration as well
+		return time.Unix(n, 0), nil
+	}
 	if d, err := time.ParseDuration(s); err == nil {
 		return now.Add(-max(d, -d)), nil
 	}
 	if t, err := time.Parse(time.RFC3339, s); err == nil {
 		return t, nil
-	}
-	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
-		return time.Unix(n, 0), nil
 	}
 	return time.Time{}, fmt.Errorf("%q is no time; want one like 2026-05-04T13:00:00Z, Unix seconds, or a duration before now like 15m", s)
 }

@@ -13,6 +13,8 @@ func TestFilterSet(t *testing.T) {
 		want        Filter
 	}{
 		{"from", "15m", Filter{From: start.Add(-15 * time.Minute)}},
+		{"from", "0", Filter{From: time.Unix(0, 0)}},
+		{"from", "1777899600", Filter{From: time.Unix(1777899600, 0)}},
 		{"from", "2026-05-04T12:00:00Z", Filter{From: start.Add(-time.Hour)}},
 		{"to", "-1h", Filter{To: start.Add(-time.Hour)}},
 		{"id", "a,b", Filter{ID: "a,b"}},
@@ -50,6 +52,9 @@ func TestFilterSetRefuses(t *testing.T) {
 		{"fault", "yours", "nobody's fault"},
 		{"min", "5", "no duration"},
 		{"max", "-1s", "no duration"},
+		{"from", "253402300800", "is no time"},
+		{"path", strings.Repeat("a", 257), "a pattern of 257 bytes is too long; at most 256"},
+		{"host", strings.Repeat("?", 257), "filter host: a pattern of 257 bytes"},
 	} {
 		var f Filter
 		err := f.Set(c.name, c.value, start)

@@ -3,19 +3,20 @@ package journal
 import (
 	"errors"
 	"fmt"
-	"os"
 	"time"
 )
 
 // begin makes a new segment, or one that continues the last if that is small.
 func (w *writer) begin() error {
 	limits := w.l.limits.Load()
-	w.store.retain(limits.MaxSize, limits.MaxAge, 128<<10, false)
-	seg := &segment{number: 1}
+	const least = 128 << 10 // of a segment
+	w.store.retain(limits.MaxSize, limits.MaxAge, least, false)
+	if w.store.bytes()+least > limits.MaxSize {
+		return w.noRoom()
+	}
 	var last *segment
 	if n := len(w.store.segments); n > 0 {
 		last = w.store.segments[n-1]
-		seg.number = last.number + 1
 	}
 	if last != nil && w.continues(last) {
 		if err := w.resume(last); err == nil {
@@ -24,6 +25,11 @@ func (w *writer) begin() error {
 			w.l.o.Log.Debug("continuing a segment of the request log", "segment", last.name(), "error", err)
 		}
 	}
+	number, err := w.store.nextNumber()
+	if err != nil {
+		return err
+	}
+	seg := &segment{number: number}
 	name := seg.name() + newSuffix
 	w.store.remove(name)
 	a, err := createActive(w.store.path(name), limits.SegmentSize, w.store.encoder, w.l.o.Now())
@@ -37,7 +43,7 @@ func (w *writer) begin() error {
 func (w *writer) continues(last *segment) bool {
 	limits := w.l.limits.Load()
 	return last.problem == "" && last.size <= min(adoptLimit, limits.SegmentSize/4) && !w.old(last.created) &&
-		w.store.bytes()+last.size <= limits.MaxSize
+		w.store.bytes()+copySize(last.size) <= limits.MaxSize
 }
 
 func (w *writer) old(created int64) bool {
@@ -49,7 +55,11 @@ func (w *writer) old(created int64) bool {
 // file that was written before.
 func (w *writer) resume(last *segment) error {
 	seg := *last
-	seg.repair++
+	repair, err := w.store.nextRepair(seg.number)
+	if err != nil {
+		return err
+	}
+	seg.repair = repair
 	name := seg.name() + newSuffix
 	a, left, err := w.store.rewrite(last, name, w.l.limits.Load().SegmentSize)
 	if err != nil {
@@ -71,7 +81,7 @@ func (w *writer) resume(last *segment) error {
 
 // place gives a new segment its name and its place in the list, where it may replace old.
 func (w *writer) place(a *active, seg, old *segment, name string) error {
-	err := os.Rename(w.store.path(name), w.store.path(seg.name()))
+	err := rename(w.store.path(name), w.store.path(seg.name()))
 	if err == nil {
 		err = w.store.sync()
 	}
@@ -120,7 +130,7 @@ func (w *writer) full() bool {
 // seal closes the segment for good.
 func (w *writer) seal() error {
 	a := w.live
-	if err := a.seal(); err != nil {
+	if err := w.closeUp(); err != nil {
 		w.abandon(err)
 		return fmt.Errorf("closing a segment of the request log: %w", err)
 	}
@@ -165,6 +175,8 @@ func (w *writer) tidy() {
 			w.l.setProblem(err)
 		}
 	}
+	w.store.scanQuarantine()
+	w.store.show()
 	limits := w.l.limits.Load()
 	w.store.retain(limits.MaxSize, limits.MaxAge, 0, w.live != nil)
 }

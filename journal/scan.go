@@ -27,6 +27,9 @@ type scan struct {
 }
 
 func (l *Log) newScan(f *Filter) (*scan, error) {
+	if err := f.check(); err != nil {
+		return nil, err
+	}
 	z, err := newUnpacker()
 	if err != nil {
 		return nil, err
@@ -150,6 +153,9 @@ const maxRetries = 3
 
 // summary goes through a large block, if its summary says that it may be worth it.
 func (s *scan) summary(ctx context.Context, seg *segment, f *segmentFile, sum *summary, b packedBlock, base, high int64) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	if err := readSummary(sum, b.row, b.data); err != nil {
 		s.trouble(seg, err)
 		return nil
@@ -160,7 +166,7 @@ func (s *scan) summary(ctx context.Context, seg *segment, f *segmentFile, sum *s
 	}
 	if !s.matcher.may(sum) {
 		s.pass(seg, sum.rows, first, high)
-		return ctx.Err()
+		return nil
 	}
 	data, err := f.block(b.row)
 	if err != nil {
@@ -216,7 +222,7 @@ func (s *scan) block(ctx context.Context, data []byte, base, high int64) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	rows, err := s.match(data)
+	rows, err := s.match(ctx, data)
 	if err != nil {
 		return err
 	}
@@ -229,6 +235,9 @@ func (s *scan) block(ctx context.Context, data []byte, base, high int64) error {
 		if n := first + int64(i); n < s.low || n >= high {
 			continue
 		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		if err := s.emit(s.builder.row(i)); err != nil {
 			return err
 		}
@@ -238,7 +247,7 @@ func (s *scan) block(ctx context.Context, data []byte, base, high int64) error {
 
 // match finds the wanted rows. What is damaged in a way that nobody thought of must not
 // end the process.
-func (s *scan) match(data []byte) (rows []uint16, err error) {
+func (s *scan) match(ctx context.Context, data []byte) (rows []uint16, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = damaged("reading a block panicked: %v", p)
@@ -247,7 +256,7 @@ func (s *scan) match(data []byte) (rows []uint16, err error) {
 	if err := s.decoder.load(data); err != nil {
 		return nil, err
 	}
-	rows, err = s.matcher.match(s.decoder)
+	rows, err = s.matcher.match(ctx, s.decoder)
 	if err == nil && len(rows) > 0 {
 		err = s.builder.load(s.decoder)
 	}

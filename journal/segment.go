@@ -25,7 +25,10 @@ const formatPrefix = "mtlsproxy request log "
 func rowKey(row uint64) []byte { return binary.BigEndian.AppendUint64(nil, row) }
 
 // A segmentFile reads a segment, also while it is being written.
-type segmentFile struct{ f *os.File }
+type segmentFile struct {
+	f      *os.File
+	blocks int64 // bytes of the large blocks that were read
+}
 
 // openSegment opens a segment for reading. It does not wait, whatever the file is.
 func openSegment(path string) (*segmentFile, error) {
@@ -41,7 +44,7 @@ func openSegment(path string) (*segmentFile, error) {
 		_ = f.Close() // the error above matters more
 		return nil, err
 	}
-	return &segmentFile{f}, nil
+	return &segmentFile{f: f}, nil
 }
 
 func (s *segmentFile) close() { _ = s.f.Close() } // nothing was written
@@ -92,9 +95,12 @@ func (s *segmentFile) contents() (contents, error) {
 			return err
 		}
 		c.created = created
-		c.blocks, err = collect(t, bucketSummaries)
+		c.blocks, err = collect(t, bucketSummaries, maxSummary)
 		var err2 error
-		c.tail, err2 = collect(t, bucketTail)
+		c.tail, err2 = collect(t, bucketTail, maxValue)
+		if len(c.tail) > maxParts {
+			c.tail, err2 = nil, damaged("a tail of %d parts", len(c.tail))
+		}
 		return errors.Join(err, err2)
 	})
 	return c, err
@@ -125,8 +131,16 @@ func readInfo(t *tree) (created int64, err error) {
 	return created, err
 }
 
-func collect(t *tree, bucket []byte) ([]packedBlock, error) {
+// maxParts bounds the parts of a tail: each but the last has at least tailPart records,
+// and all together fill no block.
+const maxParts = maxRows/tailPart + 1
+
+// collect reads a bucket. It keeps no more in memory than the file is large, even if the
+// values stand in each other's place.
+func collect(t *tree, bucket []byte, largest int) ([]packedBlock, error) {
+	const entry = 64 // more than is kept of one beside its value; it and its block take more on disk
 	var out []packedBlock
+	left := t.size
 	top, err := t.bucket(bucket)
 	if err != nil {
 		return nil, err
@@ -134,6 +148,9 @@ func collect(t *tree, bucket []byte) ([]packedBlock, error) {
 	err = top.each(func(key, value []byte) error {
 		if len(key) != 8 {
 			return damaged("a key of %d bytes", len(key))
+		}
+		if left -= entry + int64(len(value)); left < 0 || len(value) > largest {
+			return damaged("more stands in bucket %q than can be", bucket)
 		}
 		out = append(out, packedBlock{binary.BigEndian.Uint64(key), value})
 		return nil
@@ -159,8 +176,24 @@ func (s *segmentFile) block(row uint64) ([]byte, error) {
 		b, err = n.value(i)
 		return err
 	})
+	if err == nil {
+		err = s.charge(len(b))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("block %d: %w", row, err)
 	}
 	return b, nil
+}
+
+// charge counts the large blocks that were read. Nobody reads one twice, so that more
+// bytes than the file has are the same ones again and again.
+func (s *segmentFile) charge(n int) error {
+	info, err := s.f.Stat()
+	if err != nil {
+		return err
+	}
+	if s.blocks += int64(n); s.blocks > info.Size() {
+		return damaged("its blocks lie over each other")
+	}
+	return nil
 }

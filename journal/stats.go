@@ -84,8 +84,8 @@ func (l *Log) setProblem(err error) {
 	l.mu.Unlock()
 	switch {
 	case err == nil && was != nil:
-		l.o.Log.Info("the request log is written again", "directory", l.o.Directory, "dropped", l.buffer.usage().dropped)
+		l.o.Log.Info("the request log is written again", "event", "log_healed", "directory", l.o.Directory, "dropped", l.buffer.usage().dropped)
 	case err != nil && (was == nil || was.Error() != err.Error()):
-		l.o.Log.Error("the request log cannot be written; requests are served without", "directory", l.o.Directory, "error", err)
+		l.o.Log.Error("the request log cannot be written; requests are served without", "event", "log_failing", "directory", l.o.Directory, "error", err)
 	}
 }

@@ -8,9 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -31,13 +34,27 @@ type segment struct {
 	base           int64 // of this run only: record r of the file was the base+r th taken in
 	own            bool  // written in this run: base holds
 	problem        string
+	stuck          bool // it could not be deleted
 }
 
 func (s *segment) name() string { return fmt.Sprintf("requests-%08d-%d.db", s.number, s.repair) }
 
+const (
+	maxNumber = 1_000_000_000_000 // of a segment, and of a repair: what is larger is no name of ours
+	farNumber = maxNumber / 2     // ours do not get there by counting
+)
+
 func parseName(name string) (s segment, ok bool) {
-	_, err := fmt.Sscanf(name, "requests-%08d-%d.db", &s.number, &s.repair)
-	return s, err == nil && s.name() == name
+	rest, isOurs := strings.CutPrefix(name, "requests-")
+	rest, isDB := strings.CutSuffix(rest, ".db")
+	number, repair, isTwo := strings.Cut(rest, "-")
+	if !isOurs || !isDB || !isTwo {
+		return s, false
+	}
+	var err, err2 error
+	s.number, err = strconv.Atoi(number)
+	s.repair, err2 = strconv.Atoi(repair)
+	return s, err == nil && err2 == nil && s.number < maxNumber && s.repair < maxNumber && s.name() == name
 }
 
 // errForeign is about a file that somebody else made: what it says is not to be trusted.
@@ -56,6 +73,7 @@ type store struct {
 	quarantined []Quarantined
 	publish     func([]*segment, []Quarantined)
 	maxSize     func() int64
+	leaks       int // copies left open after a panic: see active.close
 }
 
 // open takes the directory for this process and looks through what is there.
@@ -101,11 +119,17 @@ func (s *store) scan() error {
 	if err != nil {
 		return fmt.Errorf("reading the directory of the request log: %w", err)
 	}
+	s.scanQuarantine()
 	s.segments = nil
 	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), newSuffix) {
-			s.remove(e.Name()) // a copy that was not finished
+		if name, isNew := strings.CutSuffix(e.Name(), newSuffix); isNew {
+			if _, ours := parseName(name); ours {
+				s.remove(e.Name()) // a copy that was not finished
+			}
 		} else if seg, ok := parseName(e.Name()); ok {
+			if info, err := e.Info(); err == nil {
+				seg.size, seg.modified = info.Size(), info.ModTime()
+			}
 			s.segments = append(s.segments, &seg)
 		}
 	}
@@ -115,6 +139,16 @@ func (s *store) scan() error {
 		}
 		return a.repair - b.repair
 	})
+	for _, seg := range slices.Clone(s.segments) {
+		switch {
+		case !slices.Contains(s.segments, seg): // it went to make room for a note
+		case seg.number >= farNumber || seg.repair >= farNumber:
+			s.putAside(seg, "its number is absurd, and would leave none for those to come")
+		case seg.size > s.maxSize():
+			s.log.Warn("a segment of the request log is larger than all of it may be, and is deleted", "event", "log_leftover", "segment", seg.name(), "size", seg.size)
+			s.discard(seg)
+		}
+	}
 	for i := 0; i+1 < len(s.segments); {
 		if s.segments[i].number == s.segments[i+1].number {
 			s.remove(s.segments[i].name()) // its records are in the next
@@ -123,11 +157,63 @@ func (s *store) scan() error {
 			i++
 		}
 	}
-	s.scanQuarantine()
 	for _, seg := range slices.Clone(s.segments) {
 		s.inspect(seg)
 	}
 	s.show()
+	return nil
+}
+
+// nextNumber is above those of all segments in the directory, listed or not.
+func (s *store) nextNumber() (int, error) {
+	number := 0
+	err := s.names(func(seg segment) {
+		if seg.number < farNumber {
+			number = max(number, seg.number)
+		}
+	})
+	return number + 1, err
+}
+
+// nextRepair is above all repairs of this number in the directory.
+func (s *store) nextRepair(number int) (int, error) {
+	repair := 0
+	err := s.names(func(seg segment) {
+		if seg.number == number {
+			repair = max(repair, seg.repair)
+		}
+	})
+	return repair + 1, err
+}
+
+// names calls fn for every name of a segment in the directory.
+func (s *store) names(fn func(segment)) error {
+	d, err := os.Open(s.dir)
+	if err != nil {
+		return err
+	}
+	names, err := d.Readdirnames(-1)
+	for _, name := range names {
+		if seg, ok := parseName(name); ok {
+			fn(seg)
+		}
+	}
+	return errors.Join(err, d.Close())
+}
+
+// rename never replaces a file.
+func rename(from, to string) error {
+	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) { // a file system that cannot
+		if exists(to) {
+			err = fs.ErrExist
+		} else {
+			err = os.Rename(from, to)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("renaming %q to %q: %w", from, to, err)
+	}
 	return nil
 }
 
@@ -145,7 +231,7 @@ func (s *store) sync() error {
 
 func (s *store) remove(name string) {
 	if err := os.Remove(s.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		s.log.Warn("removing a file of the request log", "error", err)
+		s.log.Warn("removing a file of the request log", "event", "log_leftover", "error", err)
 	}
 }
 
@@ -188,7 +274,7 @@ func (s *store) inspect(seg *segment) {
 // complain keeps a segment that cannot be read for a reason that may pass.
 func (s *store) complain(seg *segment, err error) {
 	seg.problem = err.Error()
-	s.log.Warn("a segment of the request log cannot be read now", "segment", seg.name(), "error", err)
+	s.log.Warn("a segment of the request log cannot be read now", "event", "log_unreadable", "segment", seg.name(), "error", err)
 }
 
 // count sums up the contents.
@@ -218,62 +304,4 @@ func (s *segment) count(c *contents, d *decoder) error {
 		s.from, s.to = min(s.from, slices.Min(times)), max(s.to, slices.Max(times))
 	}
 	return nil
-}
-
-// retain deletes the oldest files, until there is room for growth more bytes, and what is
-// too old. The last segment stays if keepLast.
-func (s *store) retain(maxSize int64, maxAge time.Duration, growth int64, keepLast bool) {
-	changed := false
-	candidates := slices.Clone(s.segments)
-	if keepLast && len(candidates) > 0 {
-		candidates = candidates[:len(candidates)-1]
-	}
-	for _, seg := range candidates {
-		old := maxAge > 0 && s.now().Sub(seg.last()) > maxAge
-		if !old && s.bytes()+growth <= maxSize {
-			break
-		}
-		// An older file that was put aside goes first.
-		for !old && len(s.quarantined) > 0 && s.quarantined[0].Time.Before(seg.last()) && s.bytes()+growth > maxSize {
-			s.forget()
-			changed = true
-		}
-		if !old && s.bytes()+growth <= maxSize {
-			break
-		}
-		s.remove(seg.name())
-		s.drop(seg)
-		changed = true
-		s.log.Debug("deleted a segment of the request log", "segment", seg.name(), "too_old", old)
-	}
-	for len(s.quarantined) > 0 &&
-		(s.bytes()+growth > maxSize || maxAge > 0 && s.now().Sub(s.quarantined[0].Time) > maxAge) {
-		s.forget()
-		changed = true
-	}
-	if changed {
-		s.show()
-	}
-}
-
-// last is when the segment's newest record was made.
-func (s *segment) last() time.Time {
-	if s.records > 0 {
-		return time.UnixMicro(s.to)
-	}
-	return s.modified
-}
-
-// bytes is the size of all files.
-func (s *store) bytes() int64 { return totalBytes(s.segments, s.quarantined) }
-
-func totalBytes(segments []*segment, quarantined []Quarantined) int64 {
-	n := int64(0)
-	for _, seg := range segments {
-		n += seg.size
-	}
-	for _, q := range quarantined {
-		n += q.Size + q.note
-	}
-	return n
 }

@@ -25,6 +25,10 @@ const (
 	maxTexts     = 64   // in a textSet
 	maxTextBytes = 2048 // likewise
 	maxHeads     = 8    // in an idSet
+
+	// maxSummary is more than a summary takes in bytes: eight sets of texts, two of
+	// numbers, the ranges, and ten bits for each id.
+	maxSummary = 32 << 10
 )
 
 // A numberSet holds every value of a column, or is unknown.

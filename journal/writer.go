@@ -149,16 +149,16 @@ func (w *writer) ready() error {
 // what then still waits.
 func (w *writer) batch() (uint64, error) {
 	limits := w.l.limits.Load()
-	room := int(min(limits.SegmentSize/2, w.l.o.Buffer))
+	room := int(min(limits.SegmentSize/4, w.l.o.Buffer))
 	views, first := w.l.buffer.pin(room)
 	defer w.l.buffer.unpin()
 	if len(views) == 0 || w.live == nil { // they came just now
 		return first, nil
 	}
-	growth, records := int64(256<<10), 0
+	raw, records := 0, 0
 	next := *w.segment
 	for _, v := range views {
-		growth += int64(len(v.data))
+		raw += len(v.data)
 		records += v.records
 		for r, rest := nextRaw(v.data); ; r, rest = nextRaw(rest) {
 			t := int64(binary.LittleEndian.Uint64(r[2:]))
@@ -168,7 +168,13 @@ func (w *writer) batch() (uint64, error) {
 			}
 		}
 	}
-	w.store.retain(limits.MaxSize, limits.MaxAge, growth, true)
+	w.live.maxRaw = blockSize(limits.SegmentSize)
+	if !w.makeRoom(w.live.growth(raw, records)) {
+		if w.segment.records == 0 {
+			return 0, w.noRoom()
+		}
+		return first, w.seal() // the next one begins small
+	}
 	if err := w.live.add(views); err != nil {
 		return 0, err
 	}

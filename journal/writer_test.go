@@ -242,25 +242,70 @@ func TestQueriesEndWithTheirContextAndTheirReader(t *testing.T) {
 	}
 }
 
-func TestQueriesWaitForTheirTurn(t *testing.T) {
-	l := open(t, Options{Directory: t.TempDir()})
-	fill(t, l, newTraffic(1), 1)
+// pause starts n queries whose readers pause until the function is called that it
+// returns.
+func pause(t *testing.T, l *Log, n int) (goOn func()) {
+	t.Helper()
 	hold := make(chan struct{})
 	var inside, done sync.WaitGroup
-	inside.Add(maxQueries)
-	for range maxQueries {
+	inside.Add(n)
+	for range n {
 		done.Go(func() {
 			_ = l.Query(context.Background(), Query{}, func(*Record) error { inside.Done(); <-hold; return nil })
 		})
 	}
 	inside.Wait()
+	return sync.OnceFunc(func() { close(hold); done.Wait() })
+}
+
+func TestReadersThatPauseHoldUpNoOtherQuery(t *testing.T) {
+	l := open(t, Options{Directory: t.TempDir()})
+	fill(t, l, newTraffic(1), 1)
+	goOn := pause(t, l, maxQueries+1)
+	defer goOn()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	found := 0
+	if err := l.Query(ctx, Query{}, func(*Record) error { found++; return nil }); err != nil || found != 1 {
+		t.Errorf("%d records, %v", found, err)
+	}
+	goOn()
+	if len(l.queries) != 0 || len(l.readers) != 0 {
+		t.Errorf("%d turns and %d places are still taken", len(l.queries), len(l.readers))
+	}
+}
+
+func TestAQueryTooManyIsToldSoInTime(t *testing.T) {
+	l := open(t, Options{Directory: t.TempDir()})
+	fill(t, l, newTraffic(1), 1)
+	defer pause(t, l, maxReaders)()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	if err := l.Query(ctx, Query{}, func(*Record) error { return nil }); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("a fifth query: %v", err)
+		t.Errorf("while it waits: %v", err)
 	}
-	close(hold)
-	done.Wait()
+	ctx, cancel = context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := l.Query(ctx, Query{}, func(*Record) error { return nil }); !errors.Is(err, ErrBusy) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestQueriesThatWorkWaitForTheirTurn(t *testing.T) {
+	l := open(t, Options{Directory: t.TempDir()})
+	fill(t, l, newTraffic(1), 1)
+	for range maxQueries {
+		l.queries <- struct{}{}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if err := l.Query(ctx, Query{}, func(*Record) error { return nil }); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+	<-l.queries
+	if got := len(query(t, l, Query{})); got != 1 {
+		t.Errorf("%d records", got)
+	}
 }
 
 func TestFollowersSeeEveryRecordInTime(t *testing.T) {
@@ -356,7 +401,7 @@ func TestAFewRecordsNowAndThenTakeLittleRoom(t *testing.T) {
 	if err := w.prepare(); err != nil {
 		t.Fatal(err)
 	}
-	a, err := createActive(filepath.Join(t.TempDir(), "s"), 1<<20, w.store.encoder, start)
+	a, err := createActive(filepath.Join(t.TempDir(), "s"), 8<<20, w.store.encoder, start)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -124,7 +124,7 @@ func (s *Service) setMode(p wanted, want fs.FileMode, combine func(now, want fs.
 		return
 	}
 	if err := u.setMode(want, combine); err != nil {
-		s.Log.Warn("changing the mode of a listener's socket failed", "listener", p.name, "error", err)
+		s.Log.Warn("changing the mode of a listener's socket failed", "event", "mode_failed", "listener", p.name, "error", err)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mtlsproxy/mtlsproxy/journal"
 	"github.com/mtlsproxy/mtlsproxy/service/config"
 	"github.com/mtlsproxy/mtlsproxy/service/sd"
 )
@@ -33,16 +34,16 @@ func (s *Service) sortPassed(c *config.Config) {
 	}
 	s.Passed.Keep(names...)
 	if s.Passed.Note != "" {
-		s.Log.Warn("passed descriptors were not taken", "why", s.Passed.Note)
+		s.Log.Warn("passed descriptors were not taken", "event", "descriptor_ignored", "name", "", "error", s.Passed.Note)
 	}
 	for _, r := range s.Passed.Rejected {
 		if !r.Gone {
-			s.Log.Warn("a passed descriptor is not served", "name", r.Name, "what", r.What, "why", r.Why)
+			s.Log.Warn("a passed descriptor is not served", "event", "descriptor_ignored", "name", r.Name, "what", r.What, "error", r.Why)
 		}
 	}
 	for _, l := range s.Passed.Listeners {
 		if a, ok := l.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() {
-			s.Log.Warn("a passed socket can be reached from other hosts: it takes plain HTTP, and lends the identity to whoever reaches it", "name", l.Name, "address", a.String())
+			s.Log.Warn("a passed socket can be reached from other hosts: it takes plain HTTP, and lends the identity to whoever reaches it", "event", "listener_exposed", "listener", l.Name, "address", a.String())
 		}
 	}
 }
@@ -89,6 +90,7 @@ func (s *Service) unstore() {
 	if len(names) == 0 {
 		return
 	}
+	s.Log.Info("connections were taken over", "event", journal.TakenOver, "connections", s.front.Connections())
 	ctx, cancel := context.WithTimeout(context.Background(), managerTime)
 	defer cancel()
 	if err := s.Notify.Unstore(ctx, names...); err != nil {
@@ -232,7 +234,7 @@ func (s *Service) handOver() {
 		if err != nil {
 			s.Log.Warn("not every connection could be handed over; the others are closed", "handed_over", n, "connections", len(list), "error", err)
 		} else {
-			s.Log.Info("connections were handed over", "connections", n)
+			s.Log.Info("connections were handed over", "event", "handed_over", "connections", n)
 		}
 	}
 	for _, c := range list {

@@ -33,6 +33,7 @@ func daemonFamilies() []Family {
 			e(float64(s.events.Warn), "warn")
 			e(float64(s.events.Error), "error")
 		}},
+		{"events_dropped_total", "counter", "Events that the journal was too slow to take.", nil, func(s *scrape, e emit) { e(float64(s.eventsDropped)) }},
 		{"limit_capacity", "gauge", "How much a limit allows.", []string{"limit", "subject"}, func(s *scrape, e emit) {
 			for _, l := range s.limits {
 				e(float64(l.Capacity), l.Name, l.Subject)

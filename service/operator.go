@@ -61,7 +61,7 @@ func (s *Service) settleAccess(c *config.Config) (access, error) {
 // grant makes a what holds from now on.
 func (s *Service) grant(a access) {
 	for _, err := range a.unknown {
-		s.Log.Warn("a rule names nobody who exists, so it lets nobody in", "error", err)
+		s.Log.Warn("a rule names nobody who exists, so it lets nobody in", "event", "rule_unknown", "error", err)
 	}
 	s.admin.Use(a.admin)
 	s.metrics.Use(a.metrics)
@@ -186,7 +186,7 @@ func (w *world) operating(key string) *operatorListener {
 // serveOperator answers on what is new in w, and closes what of old is not in it.
 func (s *Service) serveOperator(w, old *world) {
 	if w.unreachable != nil {
-		s.Log.Warn("there is no admin socket; [admin] address can name another place for it, or say \"none\"", "error", w.unreachable)
+		s.Log.Warn("there is no admin socket; [admin] address can name another place for it, or say \"none\"", "event", "degraded", "error", w.unreachable)
 	}
 	for _, l := range w.operator {
 		if slices.Contains(old.operator, l) {
@@ -199,7 +199,7 @@ func (s *Service) serveOperator(w, old *world) {
 		}
 		s.serving.Go(func() {
 			if err := serve(l); err != nil && !errors.Is(err, net.ErrClosed) {
-				s.Log.Error("serving the operator failed; restart the daemon to try again", "address", l.Addr().String(), "error", err)
+				s.Log.Error("serving the operator failed; restart the daemon to try again", "event", "operator_failed", "address", l.Addr().String(), "error", err)
 			}
 		})
 	}
@@ -217,7 +217,7 @@ func (s *Service) keepMode(l *operatorListener, mode fs.FileMode) {
 		return
 	}
 	if err := u.setMode(mode, func(_, want fs.FileMode) fs.FileMode { return want }); err != nil {
-		s.Log.Warn("changing the mode of the admin socket failed", "error", err)
+		s.Log.Warn("changing the mode of the admin socket failed", "event", "mode_failed", "error", err)
 	}
 }
 

@@ -37,6 +37,9 @@ func (b backend) Records(ctx context.Context, v url.Values, each func(*api.Recor
 		return err
 	}
 	err = log.Query(ctx, q, func(r *journal.Record) error { return each(apiRecord(r)) })
+	if errors.Is(err, journal.ErrBusy) {
+		return &api.Error{Class: api.Busy, Message: err.Error(), Hint: "try again, or end a query that runs"}
+	}
 	if errors.Is(err, journal.ErrIncomplete) {
 		return &api.Error{Class: api.Refused, Message: err.Error(), Hint: "mtlsproxyctl log stats names the segment"}
 	}

@@ -70,7 +70,7 @@ func (l *logs) retire(r *records, ending <-chan struct{}) {
 // finish closes the log. What it could not write it only tells the one who closes it.
 func (r *records) finish() {
 	if err := r.Close(); err != nil {
-		r.events.Error("closing the request log failed", "directory", r.directory, "error", err)
+		r.events.Error("closing the request log failed", "event", "log_failing", "directory", r.directory, "error", err)
 	}
 }
 
@@ -96,7 +96,7 @@ func (s *Service) record(w *world) {
 		state := s.stateDirectory()
 		if state == "" {
 			w.unlogged = "no place for the request log: neither STATE_DIRECTORY, XDG_STATE_HOME nor HOME is set; set [log] directory"
-			s.Log.Warn("there is no request log; set [log] directory", "error", "neither STATE_DIRECTORY, XDG_STATE_HOME nor HOME is set")
+			s.Log.Warn("there is no request log; set [log] directory", "event", "degraded", "error", "neither STATE_DIRECTORY, XDG_STATE_HOME nor HOME is set")
 			return
 		}
 		dir = filepath.Join(state, "log")

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mtlsproxy/mtlsproxy/journal"
 	"github.com/mtlsproxy/mtlsproxy/service/admin/api"
 	"github.com/mtlsproxy/mtlsproxy/service/config"
 )
@@ -56,7 +57,7 @@ func errTooLate() error {
 // reload loads the configuration and all files it names, and goes over to them if
 // nothing is wrong. Otherwise nothing changes.
 func (s *Service) reload(r reloading) {
-	s.phase.enter(Reloading, "by", r.by)
+	s.phase.enter(Reloading, "by", r.by, "event", journal.Reloading)
 	begun := time.Now()
 	changes, err := s.tryReload()
 	s.disk.forget()
@@ -64,11 +65,15 @@ func (s *Service) reload(r reloading) {
 	if err != nil {
 		outcome.Errors = Lines(err)
 		for _, line := range outcome.Errors {
-			s.Log.Error("reload failed; nothing has changed", "by", r.by, "error", line)
+			s.Log.Error("reload failed; nothing has changed", "event", "reload_failed", "by", r.by, "error", line)
 		}
 	}
 	s.history.add(outcome)
-	s.phase.enter(Running, "reloaded", err == nil, "changes", len(changes), "took", time.Since(begun).Round(time.Millisecond))
+	attrs := []any{"reloaded", err == nil, "by", r.by, "changes", len(changes), "took", time.Since(begun).Round(time.Millisecond)}
+	if err == nil {
+		attrs = append(attrs, "event", journal.Reloaded)
+	}
+	s.phase.enter(Running, attrs...)
 	if r.reply != nil {
 		r.reply <- outcome
 	}

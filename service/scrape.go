@@ -14,18 +14,19 @@ import (
 
 // scrape is the daemon as it was at one moment, for metrics.
 type scrape struct {
-	version   string
-	world     *world
-	phase     Phase
-	health    api.Health
-	history   outcomes
-	events    journal.EventCounts
-	limits    []api.Limit
-	log       api.LogStats
-	listeners []listenerScrape
-	routes    []routeScrape
-	traffic   map[string]trafficScrape // by route
-	upstreams []upstreamScrape
+	version       string
+	world         *world
+	phase         Phase
+	health        api.Health
+	history       outcomes
+	events        journal.EventCounts
+	limits        []api.Limit
+	eventsDropped uint64
+	log           api.LogStats
+	listeners     []listenerScrape
+	routes        []routeScrape
+	traffic       map[string]trafficScrape // by route
+	upstreams     []upstreamScrape
 }
 
 type listenerScrape struct {
@@ -59,6 +60,9 @@ func (s *Service) scrape() *scrape {
 	out := &scrape{
 		version: s.Version, world: w, phase: s.phase.present(), health: b.Health(), history: s.history.get(),
 		events: s.Events.Counts(), limits: b.Limits(), log: b.LogStats(), traffic: make(map[string]trafficScrape),
+	}
+	if s.Dropped != nil {
+		out.eventsDropped = s.Dropped()
 	}
 	for _, l := range w.listeners {
 		out.addListener(l.listener, s.meters.acceptedBefore(l.name))

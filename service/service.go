@@ -37,6 +37,7 @@ type Options struct {
 	Version string
 	Log     *slog.Logger
 	Events  *journal.Events     // keeps what Log is given; nil: nothing is kept
+	Dropped func() uint64       // events that Log has lost; nil: none
 	Level   *slog.LevelVar      // of Log; nil: it cannot be changed
 	Getenv  func(string) string // nil: os.Getenv
 
@@ -169,14 +170,14 @@ func (s *Service) Run(stop, hangup <-chan os.Signal) error {
 	w := s.world.Load()
 	s.serve(w, new(world))
 	s.adoptClients(w)
-	s.phase.enter(Running, "listeners", s.describe(), "upstreams", len(w.upstreams), "routes", len(w.config.Routes))
+	s.phase.enter(Running, "listeners", s.describe(), "upstreams", len(w.upstreams), "routes", len(w.config.Routes), "event", journal.Started)
 	s.unstore()
 	watched := s.watchOver()
 	restart, err := s.attend(stop, hangup)
 	s.stopWatching()
 	watched()
 	s.drain(stop, restart)
-	s.phase.enter(Stopping)
+	s.phase.enter(Stopping, "event", journal.Stopped)
 	s.stopOperating()
 	s.serving.Wait()
 	s.handOver()
@@ -212,7 +213,7 @@ func (s *Service) attend(stop, hangup <-chan os.Signal) (restart bool, err error
 			s.leave("signal", sig.String(), "connections", s.front.Connections(), "budget", s.drainBudget(restart))
 			return restart, nil
 		case err := <-s.failed:
-			s.leave("error", err)
+			s.leave("error", err, "connections", s.front.Connections(), "budget", s.drainBudget(false))
 			return false, err
 		}
 	}
@@ -223,7 +224,7 @@ func (s *Service) leave(why ...any) {
 	s.committing.Lock()
 	defer s.committing.Unlock()
 	close(s.leaving)
-	s.phase.enter(Draining, why...)
+	s.phase.enter(Draining, append(why, "event", journal.Draining)...)
 }
 
 func (s *Service) hasLeft() bool {
@@ -277,9 +278,9 @@ func (s *Service) drain(stop <-chan os.Signal, restart bool) {
 		if err == nil {
 			return
 		}
-		s.Log.Warn("drain budget is used up; cutting connections", "connections", s.front.Connections())
+		s.Log.Warn("drain budget is used up; cutting connections", "event", "drain_cut", "connections", s.front.Connections())
 	case sig := <-stop:
-		s.Log.Warn("second signal; cutting connections", "signal", sig.String(), "connections", s.front.Connections())
+		s.Log.Warn("second signal; cutting connections", "event", "drain_cut", "signal", sig.String(), "connections", s.front.Connections())
 	}
 	s.front.Cut()
 	_ = s.front.Wait(context.Background()) // their sockets are closed: they end at once

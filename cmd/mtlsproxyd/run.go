@@ -53,18 +53,24 @@ func (c *runCmd) Run(w world) (err error) {
 	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
 		return fmt.Errorf("--log-level: %w", err)
 	}
-	events := journal.NewEvents(slog.NewTextHandler(w.stderr, &slog.HandlerOptions{Level: level}), keptEvents)
+	handler, journald := w.handler(level)
+	defer func() { err = errors.Join(err, journald.Close()) }()
+	events := journal.NewEvents(handler, keptEvents)
 	log := slog.New(events)
 	manager, err := sd.New(w.getenv, log)
 	if err != nil {
 		return err
 	}
 	defer func() {
+		if err != nil && journald != nil {
+			log.Error("the daemon ends", "event", journal.StartFailed, "error", service.FailureText(err))
+			err = quiet{err}
+		}
 		if err != nil {
 			manager.Failed(errno(err), service.FailureText(err))
 		}
 	}()
-	s, err := c.service(w, service.Options{Log: log, Events: events, Level: level, Passed: passed, Notify: manager})
+	s, err := c.service(w, service.Options{Log: log, Events: events, Dropped: journald.Dropped, Level: level, Passed: passed, Notify: manager})
 	if err != nil {
 		passed.Close()
 		return err
@@ -101,6 +107,14 @@ func (c *runCmd) service(w world, o service.Options) (*service.Service, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// handler takes events to the journal, or to standard error.
+func (w world) handler(level slog.Leveler) (slog.Handler, *journal.Journald) {
+	if stderr, ok := w.stderr.(*os.File); ok {
+		return journal.NewHandler(stderr, w.getenv, level)
+	}
+	return slog.NewTextHandler(w.stderr, &slog.HandlerOptions{Level: level}), nil
 }
 
 // errno is the number that tells the service manager most about an error.

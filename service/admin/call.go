@@ -125,7 +125,7 @@ func (c *call) public(err error) *api.Error {
 		return e
 	}
 	if c.r.Context().Err() == nil { // with the client gone, most calls fail
-		c.log.Error("an admin request failed", "path", c.route.path, "error", err)
+		c.log.Error("an admin request failed", "event", "admin_failed", "path", c.route.path, "error", err)
 	}
 	return &api.Error{
 		Class:   api.Internal,
@@ -141,7 +141,7 @@ func (c *call) fail(e *api.Error) {
 	}
 	c.status = e.Class.Status()
 	if err := c.answer(api.ErrorBody{Error: e}); err != nil {
-		c.log.Error("an error could not be answered", "error", err)
+		c.log.Error("an error could not be answered", "event", "admin_failed", "error", err)
 	}
 }
 
@@ -189,7 +189,7 @@ func (c *call) recovered() {
 	if fault == http.ErrAbortHandler { //nolint:errorlint // it is this very value
 		panic(fault)
 	}
-	c.log.Error("an admin request panicked; this is a bug", "panic", fmt.Sprint(fault), "stack", string(debug.Stack()))
+	c.log.Error("an admin request panicked; this is a bug", "event", "bug", "panic", fmt.Sprint(fault), "stack", string(debug.Stack()))
 	if c.begun {
 		panic(http.ErrAbortHandler) // what was written must not look complete
 	}

@@ -130,7 +130,7 @@ func (e *engine) close() {
 	select {
 	case <-ended:
 	case <-patience.C:
-		e.log.Warn("an admin request did not end in time; leaving it behind")
+		e.log.Warn("an admin request did not end in time; leaving it behind", "event", "admin_failed")
 	}
 	e.diag.Close()
 }

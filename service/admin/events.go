@@ -33,7 +33,7 @@ func (c *call) changed(subject string, err error) {
 	if err != nil {
 		attrs = append(attrs, "error", err.Error())
 	}
-	c.log.Info("a change was asked for over the admin API", attrs...)
+	c.log.Info("a change was asked for over the admin API", append([]any{"event", "admin_action"}, attrs...)...)
 }
 
 // by names the caller to the Backend.
@@ -98,5 +98,5 @@ func (c *call) denied(q *quota, needs permission, who caller.Caller, err error) 
 	if dropped > 0 {
 		attrs = append(attrs, "not_logged", dropped)
 	}
-	c.log.Warn("an admin request was refused", attrs...)
+	c.log.Warn("an admin request was refused", append([]any{"event", "admin_denied"}, attrs...)...)
 }

@@ -92,4 +92,4 @@ func (e *unmappedError) Error() string {
 }
 
 // Is marks it: such a rule names nobody.
-func (*unmappedError) Is(target error) bool { return target == ErrUnmapped || target == ErrNoSuchName } //nolint:errorlint // these very values
+func (*unmappedError) Is(target error) bool { return target == ErrUnmapped || target == ErrNoSuchName }

@@ -68,7 +68,7 @@ func (c *conn) serve() {
 // ending all the others.
 func (c *conn) end() {
 	if fault := recover(); fault != nil {
-		c.server.Log.Error("an exchange panicked; this is a bug", "panic", fmt.Sprint(fault), "stack", string(debug.Stack()))
+		c.server.Log.Error("an exchange panicked; this is a bug", "event", "bug", "panic", fmt.Sprint(fault), "stack", string(debug.Stack()))
 		_ = c.sock.Reset() // what was answered must not look complete
 	}
 	if !c.handed {

@@ -120,7 +120,7 @@ func (s *Server) Serve(l *Listener) error {
 			// Out of descriptors, most likely. Connections wait in the backlog;
 			// trying again at once would only burn the processor.
 			if pause == 0 {
-				s.Log.Warn("accepting a connection failed; retrying", "listener", l.Name(), "error", err)
+				s.Log.Warn("accepting a connection failed; retrying", "event", "listener_failed", "listener", l.Name(), "error", err)
 			}
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
 			select {
@@ -153,7 +153,7 @@ func (s *Server) Adopt(l *Listener, nc net.Conn) { s.open(l, nc) }
 func (s *Server) open(l *Listener, nc net.Conn) {
 	c, err := newConn(s, l, nc)
 	if err != nil {
-		s.Log.Error("taking a connection failed", "listener", l.Name(), "error", err)
+		s.Log.Error("taking a connection failed", "event", "listener_failed", "listener", l.Name(), "error", err)
 		_ = nc.Close() // it could not be used
 		return
 	}

@@ -297,7 +297,7 @@ func (e *exchange) fail(f *failure) {
 	e.blame(f.class, f.fault)
 	if f.fault != tlsclient.FaultClient {
 		e.p.warn.Do(func() {
-			e.p.Log.Warn("exchange failed", "id", string(e.id), "class", string(f.class), "fault", f.fault.String(), "error", f.cause)
+			e.p.Log.Warn("exchange failed", "event", "exchange_failed", "id", string(e.id), "class", string(f.class), "fault", f.fault.String(), "error", f.cause)
 		})
 	}
 	e.answer(f)
@@ -324,7 +324,7 @@ func (e *exchange) ended(err error) {
 	e.blame(f.class, f.fault)
 	if f.fault != tlsclient.FaultClient {
 		e.p.warn.Do(func() {
-			e.p.Log.Warn("response cut short", "id", string(e.id), "class", string(f.class), "fault", f.fault.String(), "error", f.cause)
+			e.p.Log.Warn("response cut short", "event", "response_cut", "id", string(e.id), "class", string(f.class), "fault", f.fault.String(), "error", f.cause)
 		})
 	}
 }

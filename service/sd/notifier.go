@@ -263,9 +263,9 @@ func (n *Notifier) again() {
 func (n *Notifier) report(err error) {
 	switch {
 	case err != nil && !n.failing:
-		n.log.Warn("the service manager cannot be told; trying again", "socket", n.to.Name, "error", err)
+		n.log.Warn("the service manager cannot be told; trying again", "event", "notify_failing", "socket", n.to.Name, "error", err)
 	case err == nil && n.failing:
-		n.log.Info("the service manager can be told again", "socket", n.to.Name)
+		n.log.Info("the service manager can be told again", "event", "notify_healed", "socket", n.to.Name)
 	}
 	n.failing = err != nil
 }

@@ -78,7 +78,7 @@ func (s *Supervisor) Run(ctx context.Context) {
 		now := s.Now()
 		late := now.Sub(due) > s.Every/2
 		if late {
-			s.Log.Warn("the watchdog's round comes late; the processor is overloaded or the process was stopped", "late", now.Sub(due))
+			s.Log.Warn("the watchdog's round comes late; the processor is overloaded or the process was stopped", "event", "watchdog_late", "late", now.Sub(due))
 		}
 		s.round(ctx, late)
 		due = now.Add(s.Every)
@@ -94,7 +94,7 @@ func (s *Supervisor) round(ctx context.Context, late bool) {
 	}
 	if len(failed) == 0 {
 		if s.misses > 0 {
-			s.Log.Info("the watchdog's checks pass again")
+			s.Log.Info("the watchdog's checks pass again", "event", "watchdog_healed")
 			s.Notify.Trouble("")
 		}
 		s.misses = 0
@@ -107,7 +107,7 @@ func (s *Supervisor) round(ctx context.Context, late bool) {
 		s.Notify.Trouble(status)
 		return
 	}
-	s.Log.Error("the daemon does not recover; asking the service manager to start it anew", "misses", s.misses)
+	s.Log.Error("the daemon does not recover; asking the service manager to start it anew", "event", "watchdog_gave_up", "misses", s.misses)
 	s.Notify.WatchdogTrigger(status)
 }
 
@@ -133,12 +133,12 @@ func (s *Supervisor) check(ctx context.Context, late bool) (failed []string) {
 		late = late || s.Now().Sub(began) > limit+s.Every/2
 		if !returned || errors.Is(err, context.DeadlineExceeded) {
 			if late && !since.Before(began) {
-				s.Log.Warn("a check of the watchdog is not through", "check", c.Name, "after", s.Now().Sub(since))
+				s.Log.Warn("a check of the watchdog is not through", "event", "watchdog_slow", "check", c.Name, "after", s.Now().Sub(since))
 				continue
 			}
 			err = fmt.Errorf("stuck for %v", s.Now().Sub(since).Round(time.Second))
 		}
-		s.Log.Error("a check of the watchdog failed", "check", c.Name, "error", err)
+		s.Log.Error("a check of the watchdog failed", "event", "watchdog_failed", "check", c.Name, "error", err)
 		failed = append(failed, fmt.Sprintf("%s: %v", c.Name, err))
 	}
 	return failed

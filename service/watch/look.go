@@ -160,7 +160,7 @@ func (w *Watcher) overflow() {
 	w.work.Lock()
 	defer w.work.Unlock()
 	if !w.overflowed {
-		w.opt.Log.Warn("inotify lost events; looking at all files", "hint", "raise fs.inotify.max_queued_events if this is frequent")
+		w.opt.Log.Warn("inotify lost events; looking at all files", "event", "watch_overflow", "hint", "raise fs.inotify.max_queued_events if this is frequent")
 	}
 	w.overflowed = true
 }

@@ -72,11 +72,11 @@ func (w *Watcher) publish() {
 func (w *Watcher) tell(reasons map[string]struct{}) {
 	for why := range reasons {
 		if _, old := w.reasons[why]; !old {
-			w.opt.Log.Warn("files are watched by polling only", "reason", why, "poll", w.opt.Poll)
+			w.opt.Log.Warn("files are watched by polling only", "event", "watch_polling", "reason", why, "poll", w.opt.Poll)
 		}
 	}
 	if len(w.reasons) > 0 && len(reasons) == 0 {
-		w.opt.Log.Info("all files are watched by inotify again")
+		w.opt.Log.Info("all files are watched by inotify again", "event", "watch_healed")
 	}
 	w.reasons = reasons
 }

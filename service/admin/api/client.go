@@ -42,11 +42,32 @@ type Client struct {
 func NewClient(path string) *Client {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		var d net.Dialer
-		return d.DialContext(ctx, "unix", path)
+		c, err := d.DialContext(ctx, "unix", path)
+		if err != nil {
+			return nil, err
+		}
+		return &mute{Conn: c}, nil
 	}
 	return &Client{socket: path, http: &http.Client{Transport: &http.Transport{
 		DialContext: dial, DisableCompression: true,
 	}}}
+}
+
+// mute tells the end of a connection on which nothing was ever said from other ends.
+// net/http calls that by several names, one of them its own.
+type mute struct {
+	net.Conn
+	heard bool // only the one goroutine that reads uses it
+}
+
+// Read implements net.Conn.
+func (c *mute) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.heard = c.heard || n > 0
+	if err == io.EOF && !c.heard { //nolint:errorlint // readers return it as it is
+		err = ErrNoAnswer
+	}
+	return n, err
 }
 
 // Socket returns the path of the admin socket.
@@ -249,7 +270,7 @@ func (c *Client) dialError(err error) error {
 		return fmt.Errorf("%w on %s", ErrNotRunning, c.socket)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("connecting to %s: %w", c.socket, ErrNotPermitted)
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+	case errors.Is(err, ErrNoAnswer), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return fmt.Errorf("%w on %s: it is stopping, or has too many of them", ErrNoAnswer, c.socket)
 	}
 	return fmt.Errorf("asking the daemon on %s: %w", c.socket, err)
