@@ -8,6 +8,7 @@ SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || date +%s)
 GO           ?= go
 FUZZTIME     ?= 30s
 BENCHFLAGS   ?=
+SYSTEMTESTFLAGS ?=
 LINT_VERSION := 2.15.0
 
 # The race detector needs a C compiler.
@@ -17,10 +18,10 @@ LINT := bin/golangci-lint-$(LINT_VERSION)
 export SOURCE_DATE_EPOCH
 
 .DEFAULT_GOAL := build
-.PHONY: help build demo test test-faults check lint fuzz bench cover install clean
+.PHONY: help build demo test test-faults test-system check lint fuzz bench cover install clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile packaging/package.mk
 	@echo
 	@echo '  variables: PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) VERSION=$(VERSION)'
 	@echo '             SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) FUZZTIME=$(FUZZTIME) BENCHFLAGS=$(BENCHFLAGS)'
@@ -39,6 +40,9 @@ test: ## run every test that can run here, with the race detector if there is a 
 
 test-faults: ## crash and damage the request log, for some minutes
 	@MTLSPROXY_FAULTS=1 $(GO) run ./contrib/testreport -count=1 -timeout 20m -run Fault ./journal ./service ./cmd/mtlsproxyd
+
+test-system: deb ## install the Debian package and drive a real systemd; needs root
+	CGO_ENABLED=0 $(GO) run ./packaging/systemtest -deb $(DEB) $(SYSTEMTESTFLAGS)
 
 check: ## everything that looks at the source: gofmt, vet, go.mod, shellcheck, lint
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not as gofmt writes it:"; echo "$$unformatted"; exit 1; fi
@@ -82,6 +86,8 @@ install: build ## install the programs under DESTDIR/PREFIX
 	install -m 0755 bin/mtlsproxyd '$(DESTDIR)$(PREFIX)/sbin/mtlsproxyd'
 	install -m 0755 bin/mtlsproxyctl '$(DESTDIR)$(PREFIX)/bin/mtlsproxyctl'
 	touch -d '@$(SOURCE_DATE_EPOCH)' '$(DESTDIR)$(PREFIX)/sbin/mtlsproxyd' '$(DESTDIR)$(PREFIX)/bin/mtlsproxyctl'
+
+include packaging/package.mk
 
 clean: ## remove what was made
 	rm -rf bin coverage.out

@@ -321,9 +321,9 @@ func TestAGlobFindsWhatASlowOneFinds(t *testing.T) {
 		return string(b)
 	}
 	matches := 0
-	for range 200_000 {
+	for range 50_000 {
 		pattern, s := pick("ab*?*", 8), pick("ab", 12)
-		if rnd.IntN(20) == 0 { // across the words of the masks
+		if rnd.IntN(200) == 0 { // across the words of the masks
 			pad := strings.Repeat("ab", 35)
 			pattern, s = "*"+pad+pattern+"?"+pad+"*", s+pad+s+"a"+pad+s
 		}
@@ -335,8 +335,8 @@ func TestAGlobFindsWhatASlowOneFinds(t *testing.T) {
 			matches++
 		}
 	}
-	if matches < 10_000 || matches > 190_000 {
-		t.Errorf("%d of 200,000 match; the test says little", matches)
+	if matches < 2_500 || matches > 47_500 {
+		t.Errorf("%d of 50,000 match; the test says little", matches)
 	}
 }
 

@@ -53,7 +53,7 @@ func priorityOf(l slog.Level) priority {
 // https://systemd.io/JOURNAL_NATIVE_PROTOCOL/.
 func encodeEntry(p priority, message string, ids map[string]string, attrs []Attr) []byte {
 	e := entryEncoder{left: maxEntryBytes}
-	e.field("MESSAGE", message)
+	e.field("MESSAGE", withDetails(message, attrs))
 	e.field("PRIORITY", strconv.Itoa(int(p)))
 	e.field("SYSLOG_IDENTIFIER", Identifier)
 	for _, a := range slices.Backward(attrs) { // the last one holds, as an entry has one id
@@ -66,6 +66,35 @@ func encodeEntry(p priority, message string, ids map[string]string, attrs []Attr
 		e.field(fieldName(a.Key), a.Value)
 	}
 	return e.data
+}
+
+// maxMessage bounds a MESSAGE. Its details are in fields of their own as well.
+const maxMessage = 1 << 10
+
+// withDetails adds the attributes to a message, since a plain journalctl shows nothing
+// else: what it is about has to be in it.
+func withDetails(message string, attrs []Attr) string {
+	var b strings.Builder
+	b.WriteString(message)
+	sep := ": "
+	if strings.Contains(message, "\n") {
+		return message
+	}
+	for _, a := range attrs {
+		value := a.Value
+		if a.Key == EventAttr || value == "" || strings.Contains(value, "\n") { // such as a stack
+			continue
+		}
+		if strings.ContainsAny(value, " \"=") {
+			value = strconv.Quote(value)
+		}
+		if b.Len()+len(sep)+len(a.Key)+1+len(value) > maxMessage {
+			break
+		}
+		b.WriteString(sep + a.Key + "=" + value)
+		sep = " "
+	}
+	return b.String()
 }
 
 // appendTime notes when an event happened that journald learns of late, because

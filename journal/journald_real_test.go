@@ -97,7 +97,7 @@ func insideRealJournald(t *testing.T) {
 		t.Fatalf("journalctl -o json: %s", out)
 	}
 	for name, want := range map[string]string{
-		"MESSAGE": "reload failed; nothing has changed", "PRIORITY": "3", "SYSLOG_IDENTIFIER": "mtlsproxy",
+		"MESSAGE": "reload failed; nothing has changed: by=signal", "PRIORITY": "3", "SYSLOG_IDENTIFIER": "mtlsproxy",
 		"MESSAGE_ID": idReloadFailed, "MTLS_ERROR": "one\ntwo", "MTLS_BY": "signal", "_TRANSPORT": "journal",
 	} {
 		if entry[name] != want {

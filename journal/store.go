@@ -107,6 +107,21 @@ func flock(f *os.File) error {
 	return errors.Join(err, result)
 }
 
+// held reports whether the lock that this process holds is that of the directory. It
+// is not when the directory was removed: then nothing is protected from others, and
+// nothing that is written can be found.
+func (s *store) held() bool {
+	if s.lock == nil {
+		return true // there is nothing to lose
+	}
+	ours, err := s.lock.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Lstat(filepath.Join(s.dir, lockName))
+	return err == nil && os.SameFile(ours, there)
+}
+
 func (s *store) close() {
 	if s.lock != nil {
 		_ = s.lock.Close() // nothing was written

@@ -105,8 +105,15 @@ func (w *writer) commit() {
 	}
 }
 
+// errDirectoryGone is why a segment is given up that was removed.
+var errDirectoryGone = errors.New("the directory of the request log was removed")
+
 // step writes until nothing waits that was there when it began.
 func (w *writer) step() error {
+	if !w.store.held() { // somebody has removed the directory, or put another in its place
+		w.abandon(errDirectoryGone)
+		w.store.close()
+	}
 	if err := w.rotate(); err != nil {
 		return err
 	}

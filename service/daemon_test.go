@@ -76,8 +76,22 @@ func (p *pki) daemon(tb testing.TB, upstream *tlstest.Server, set ...string) *da
 	})
 }
 
+// startIdling starts a service that ends after a while without connections.
+func startIdling(tb testing.TB, p *pki, upstream *tlstest.Server, after time.Duration) *daemon {
+	tb.Helper()
+	return startWith(tb, config.Options{
+		One: &config.OneUpstream{Upstream: upstream.URL, Cert: p.files.Cert, Key: p.files.Key, CA: p.files.CA},
+		Set: []string{`route.default.host=["*"]`},
+	}, func(o *service.Options) { o.IdleExit = after })
+}
+
 // startDaemon adds a TCP and a unix address to the listener "http" and runs the service until the end of the test.
 func startDaemon(tb testing.TB, o config.Options) *daemon {
+	tb.Helper()
+	return startWith(tb, o, func(*service.Options) {})
+}
+
+func startWith(tb testing.TB, o config.Options, change func(*service.Options)) *daemon {
 	tb.Helper()
 	d := &daemon{tb: tb, signals: make(chan os.Signal, 2), hangups: make(chan os.Signal, 1), done: make(chan error, 1), log: &logBook{}, unix: socketPath(tb)}
 	if o.One == nil {
@@ -91,10 +105,12 @@ func startDaemon(tb testing.TB, o config.Options) *daemon {
 		tb.Fatal(err)
 	}
 	events := journal.NewEvents(d.log, 0)
-	if d.service, err = service.Build(service.Options{
+	options := service.Options{
 		Config: conf, Load: func() (*config.Config, error) { return config.Load(o) }, File: o.File, Version: "test",
 		Log: slog.New(events), Events: events,
-	}); err != nil {
+	}
+	change(&options)
+	if d.service, err = service.Build(options); err != nil {
 		tb.Fatal(err)
 	}
 	if err := d.service.Listen(); err != nil {

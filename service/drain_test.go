@@ -184,3 +184,19 @@ func TestListenerThatFailsEndsTheService(t *testing.T) {
 		}
 	})
 }
+
+func TestIdleDaemonEndsIfItShould(t *testing.T) {
+	leak.Check(t)
+	p := newPKI(t)
+	d := startIdling(t, p, p.upstream(t, tlstest.Static(tlstest.OK)), 200*time.Millisecond)
+	c := d.dial()
+	if a := c.get("/"); a.status != 200 {
+		t.Fatalf("status %d", a.status)
+	}
+	pause(400 * time.Millisecond) // a connection that says nothing is a connection
+	if a := c.get("/"); a.status != 200 {
+		t.Fatalf("status %d", a.status)
+	}
+	c.close()
+	d.ends()
+}

@@ -24,7 +24,7 @@ func (b backend) Health() api.Health {
 	d := diagnosis{reasons: []api.Reason{}}
 	d.phase(phase)
 	if len(w.config.Routes) == 0 {
-		d.add(api.Failing, "configuration", "there is no route, so every request is answered with 404", "write a [[route]], then reload")
+		d.add(api.Failing, "configuration", "there is no route, so every request is answered with 503", "write a [[route]], then reload")
 	}
 	d.identities(w, time.Now())
 	b.checkUpstreams(&d)

@@ -44,6 +44,7 @@ type Options struct {
 	Passed   *sd.Passed    // by the service manager; nil: nothing
 	Notify   *sd.Notifier  // the service manager; nil: there is none
 	Watchdog time.Duration // within which the service manager wants to hear from us; 0: never
+	IdleExit time.Duration // end after so long without a client connection; 0: never
 }
 
 // Service is the daemon. Make one with Build.
@@ -100,7 +101,7 @@ func Build(o Options) (*Service, error) {
 	}
 	s.phase.log, s.phase.tell = s.Log, s.announce
 	s.meters.init()
-	s.proxy = proxy.New(proxy.Options{Buffers: &s.buffers, Log: s.Log, Unrouted: s.meters.unrouted})
+	s.proxy = proxy.New(proxy.Options{Buffers: &s.buffers, Log: s.Log, Unrouted: s.meters.unrouted, File: o.File})
 	s.front = &front.Server{
 		Handler: s.proxy.Serve,
 		Buffers: &s.buffers,
@@ -196,6 +197,8 @@ func (s *Service) attend(stop, hangup <-chan os.Signal) (restart bool, err error
 			close(done)
 		}()
 	}
+	quiet := s.newQuiet()
+	defer quiet.stop()
 	for {
 		hangup, reloads := hangup, s.reloads
 		if under != nil { // one at a time; more wait in their channels
@@ -212,6 +215,11 @@ func (s *Service) attend(stop, hangup <-chan os.Signal) (restart bool, err error
 			restart = sig == syscall.SIGUSR2
 			s.leave("signal", sig.String(), "connections", s.front.Connections(), "budget", s.drainBudget(restart))
 			return restart, nil
+		case now := <-quiet.tick:
+			if quiet.over(now) {
+				s.leave("idle", s.IdleExit, "connections", 0, "budget", s.drainBudget(false))
+				return false, nil
+			}
 		case err := <-s.failed:
 			s.leave("error", err, "connections", s.front.Connections(), "budget", s.drainBudget(false))
 			return false, err

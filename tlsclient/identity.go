@@ -11,6 +11,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/user"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -232,7 +235,31 @@ func readFile(path string) ([]byte, error) {
 
 // open does not wait for somebody to write into what turns out to be a pipe.
 func open(path string) (*os.File, error) {
-	return os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, explain(err, path)
+	}
+	return f, nil
+}
+
+// explain says what to do about a file that cannot be opened.
+func explain(err error, path string) error {
+	for _, home := range []string{"/home/", "/root/", "/run/user/"} {
+		if strings.HasPrefix(path, home) && os.Getenv("INVOCATION_ID") != "" { // systemd.exec(5)
+			return fmt.Errorf("%w; ProtectHome= of the unit hides %s: put it elsewhere, such as /etc/mtlsproxy/tls", err, home)
+		}
+	}
+	if !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	name, group := fmt.Sprintf("uid %d", os.Geteuid()), strconv.Itoa(os.Getegid())
+	if u, err := user.Current(); err == nil {
+		name = "user " + u.Username
+	}
+	if g, err := user.LookupGroupId(group); err == nil {
+		group = g.Name
+	}
+	return fmt.Errorf("%w; this daemon runs as %s: let it read the file, with: chgrp %s %s && chmod 0640 %s", err, name, group, path, path)
 }
 
 func readAll(f *os.File) ([]byte, error) {

@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"runtime/pprof"
 	"syscall"
+	"time"
 
 	"github.com/mtlsproxy/mtlsproxy/journal"
 	"github.com/mtlsproxy/mtlsproxy/service"
@@ -18,8 +19,9 @@ import (
 // runCmd is the daemon.
 type runCmd struct {
 	source
-	LogLevel   string `help:"Least severe events that are logged, to standard error: debug, info, warn or error. Default: info." enum:"debug,info,warn,error" default:"info" placeholder:"LEVEL" group:"Other:"`
-	CPUProfile string `hidden:"" name:"cpu-profile" type:"path" placeholder:"FILE" help:"Write a CPU profile of the whole run."`
+	LogLevel   string        `help:"Least severe events that are logged, to standard error: debug, info, warn or error. Default: info." enum:"debug,info,warn,error" default:"info" placeholder:"LEVEL" group:"Other:"`
+	IdleExit   time.Duration `help:"End after so long without a client connection; a service manager that keeps the sockets starts it again. Default: never." placeholder:"DURATION" group:"Other:"`
+	CPUProfile string        `hidden:"" name:"cpu-profile" type:"path" placeholder:"FILE" help:"Write a CPU profile of the whole run."`
 }
 
 // Help is the second half of --help.
@@ -70,7 +72,7 @@ func (c *runCmd) Run(w world) (err error) {
 			manager.Failed(errno(err), service.FailureText(err))
 		}
 	}()
-	s, err := c.service(w, service.Options{Log: log, Events: events, Dropped: journald.Dropped, Level: level, Passed: passed, Notify: manager})
+	s, err := c.service(w, service.Options{Log: log, Events: events, Dropped: journald.Dropped, Level: level, Passed: passed, Notify: manager, IdleExit: c.IdleExit})
 	if err != nil {
 		passed.Close()
 		return err

@@ -25,7 +25,7 @@ _mtlsproxyd() {
         *)
             words='--help --version'
             case $command in
-                '' | run) words+=' --config --set --listen --upstream --cert --key --ca --server-name --log-level' ;;
+                '' | run) words+=' --config --set --listen --upstream --cert --key --ca --server-name --log-level --idle-exit' ;;
                 check) words+=' --config --set --listen --upstream --cert --key --ca --server-name --json' ;;
                 demo) words+=' --once --listen' ;;
             esac

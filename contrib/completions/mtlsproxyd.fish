@@ -18,6 +18,7 @@ complete -c mtlsproxyd -n "not $some demo version" -l key -rF -d 'Its private ke
 complete -c mtlsproxyd -n "not $some demo version" -l ca -rF -a system -d 'Trust anchors in PEM, or system'
 complete -c mtlsproxyd -n "not $some demo version" -l server-name -x -d 'Name that the certificate of the upstream must carry'
 complete -c mtlsproxyd -n "not $some check demo version" -l log-level -x -a 'debug info warn error' -d 'Least severe events that are logged'
+complete -c mtlsproxyd -n "not $some check demo version" -l idle-exit -x -d 'End after so long without a client connection'
 complete -c mtlsproxyd -n "$some check" -l json -d 'Print JSON'
 complete -c mtlsproxyd -n "$some demo" -l once -d 'End after the steps'
 complete -c mtlsproxyd -n "$some demo" -l listen -x -d 'Address the daemon listens on'

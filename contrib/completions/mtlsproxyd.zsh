@@ -26,6 +26,7 @@ _mtlsproxyd() {
         *)
             _arguments $common $source \
                 '--log-level=[least severe events that are logged]:level:(debug info warn error)' \
+                '--idle-exit=[end after so long without a client connection]:duration:' \
                 '1:command:((run\:"run the daemon" check\:"check the configuration" demo\:"show it all at work" version\:"print the version"))'
             ;;
     esac

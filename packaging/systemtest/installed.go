@@ -34,8 +34,11 @@ const (
 
 var units = []string{service, httpSocket, adminSocket}
 
-// upstreamAddress is where the upstream of the site serves.
-const upstreamAddress = "127.0.0.1:9443"
+// Where the upstream of the site serves, and where it has its files.
+const (
+	upstreamAddress = "127.0.0.1:9443"
+	upstreamDir     = "/run/systemtest"
+)
 
 // siteTables is a configuration with one upstream, for every local user.
 const siteTables = `[identity.default]
@@ -95,11 +98,10 @@ func (t *trial) upstream() {
 	if err != nil {
 		t.fatalf("%v", err)
 	}
-	const dir = "/run/systemtest"
-	t.writeMode(dir+"/"+caFile, string(t.ca.PEM()), 0o600)
-	t.writeMode(dir+"/"+certFile, string(own.Cert), 0o600)
-	t.writeMode(dir+"/"+keyFile, string(own.Key), 0o600)
-	t.background("upstream", dir, upstreamAddress)
+	t.writeMode(upstreamDir+"/"+caFile, string(t.ca.PEM()), 0o600)
+	t.writeMode(upstreamDir+"/"+certFile, string(own.Cert), 0o600)
+	t.writeMode(upstreamDir+"/"+keyFile, string(own.Key), 0o600)
+	t.background("upstream", upstreamDir, upstreamAddress)
 	t.write(tlsDir+"/ca.crt", string(t.ca.PEM()))
 	t.identity("first")
 }

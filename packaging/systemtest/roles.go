@@ -29,6 +29,7 @@ const (
 	caFile   = "ca.crt"
 	certFile = "server.crt"
 	keyFile  = "server.key"
+	slowFile = "slow" // is there while a slow request is
 )
 
 // playUpstream serves on an address with the certificates in a directory.
@@ -51,7 +52,12 @@ func playUpstream(args []string, stdin io.Reader, stdout io.Writer) error {
 		_ = l.Close()
 	}()
 	fmt.Fprint(stdout, upLine)
-	return upstream.Serve(l, upstream.Pair{Cert: cert, Key: key}, ca)
+	slow := filepath.Join(args[0], slowFile)
+	return upstream.Serve(l, upstream.Options{
+		Own: upstream.Pair{Cert: cert, Key: key}, CA: ca,
+		Begun: func() { _ = os.WriteFile(slow, nil, 0o600) }, // whoever looks for it will miss it
+		Ended: func() { _ = os.Remove(slow) },
+	})
 }
 
 // playLoad sends load with the options in its argument, and writes the count.

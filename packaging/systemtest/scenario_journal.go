@@ -128,5 +128,5 @@ func story(t *trial) {
 		t.logf("<%s> %s\n", e.Priority, e.text())
 	}
 	explained := t.must("journalctl", "--catalog", "--no-pager", "_COMM=mtlsproxyd")
-	t.says("journalctl -x", explained, "-- Subject:", "man:mtlsproxyd(8)")
+	t.says("journalctl -x", explained, "Subject:", "Defined-By: mtlsproxy", "man:mtlsproxyd(8)")
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"os"
@@ -28,10 +29,10 @@ func broken(e *http1.Error) *failure {
 	return &failure{e.Status, tlsclient.BadRequest, tlsclient.FaultClient, e.Reason, e}
 }
 
-func noRouteIn(t *Table) *failure {
+func (p *Proxy) noRouteIn(t *Table) *failure {
 	if t.size == 0 { // a fresh installation: it is not the request that is wrong
 		return &failure{503, noRoute, tlsclient.FaultSelf,
-			"nothing is configured yet: write an [upstream] and a [[route]] into the configuration, then reload", errors.New("there is no route at all")}
+			"nothing is configured yet: write an [upstream] and a [[route]] into " + cmp.Or(p.File, "the configuration") + ", then reload", errors.New("there is no route at all")}
 	}
 	return &failure{404, noRoute, tlsclient.FaultClient,
 		"no route takes this host, path and method; mtlsproxyd check lists the routes", errors.New("no route")}

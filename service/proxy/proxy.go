@@ -25,6 +25,7 @@ type Options struct {
 	Buffers  *rawconn.Buffers
 	Log      *slog.Logger
 	Unrouted *Meter // of exchanges that no route takes
+	File     string // the configuration, for whoever has none yet; "" if there is no file
 }
 
 // Proxy answers exchanges by forwarding them. Use gives it its routes.
@@ -192,7 +193,7 @@ func (e *exchange) route() (*Route, *failure) {
 		}
 	}
 	if r == nil {
-		return nil, noRouteIn(t)
+		return nil, e.p.noRouteIn(t)
 	}
 	if err := r.confine(req.Path); err != nil {
 		return nil, &failure{400, tlsclient.BadRequest, tlsclient.FaultClient, err.Error(), err}

@@ -50,6 +50,8 @@ func Boot(ctx context.Context, root *Root, o Options) (*Machine, error) {
 	// From systemd 256 on, PID 1 wants to be asked for control groups of version 1,
 	// which hosts of the mixed kind give it.
 	args = append(args, "SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1")
+	// What it sets belongs to the host; two machines at a time get in each other's way.
+	args = append(args, "systemd.mask=systemd-sysctl.service")
 	m := &Machine{Name: o.Name, exited: make(chan struct{}), said: new(tail)}
 	m.nspawn = exec.Command("systemd-nspawn", args...) //nolint:noctx // it is powered off, never killed while it can be
 	m.nspawn.Stdout, m.nspawn.Stderr = m.said, m.said
@@ -155,6 +157,8 @@ func (m *Machine) PowerOff() error {
 		}
 	}
 	<-m.exited
+	// What nspawn removes when it can.
+	_ = os.Remove("/run/systemd/nspawn/propagate/" + m.Name)
 	return fmt.Errorf("%s had to be killed: it was not off after %v", m.Name, offTime)
 }
 

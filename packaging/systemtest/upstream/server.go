@@ -15,23 +15,31 @@ import (
 // longest bounds how long a request can ask the upstream to take.
 const longest = time.Minute
 
-// Serve answers on l, for clients with a certificate of the authority in ca, until l
-// is closed:
+// Options are what an upstream needs.
+type Options struct {
+	Own Pair
+	CA  []byte // of the clients, in PEM
+	// Begun and Ended are called around each slow request.
+	Begun, Ended func()
+}
+
+// Serve answers on l, for clients with a certificate of the authority, until l is
+// closed:
 //
 //	/          ok
 //	/who       the common name of the client's certificate
 //	/slow?for=3s  ok, after so long
-func Serve(l net.Listener, own Pair, ca []byte) error {
-	cert, err := tls.X509KeyPair(own.Cert, own.Key)
+func Serve(l net.Listener, o Options) error {
+	cert, err := tls.X509KeyPair(o.Own.Cert, o.Own.Key)
 	if err != nil {
 		return fmt.Errorf("loading the certificate of the upstream: %w", err)
 	}
 	anchors := x509.NewCertPool()
-	if !anchors.AppendCertsFromPEM(ca) {
+	if !anchors.AppendCertsFromPEM(o.CA) {
 		return errors.New("there is no certificate in the trust anchors of the upstream")
 	}
 	server := &http.Server{
-		Handler:           handler(),
+		Handler:           handler(o),
 		ReadHeaderTimeout: 10 * time.Second,
 		ErrorLog:          log.New(io.Discard, "", 0), // connections that end are not its business
 		TLSConfig: &tls.Config{
@@ -47,7 +55,7 @@ func Serve(l net.Listener, own Pair, ca []byte) error {
 	return nil
 }
 
-func handler() http.Handler {
+func handler(o Options) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("/who", func(w http.ResponseWriter, r *http.Request) {
@@ -59,6 +67,8 @@ func handler() http.Handler {
 			http.Error(w, "for=3s says how long", http.StatusBadRequest)
 			return
 		}
+		o.Begun()
+		defer o.Ended()
 		select {
 		case <-time.After(d):
 			fmt.Fprintln(w, "ok")

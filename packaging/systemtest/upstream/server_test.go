@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-func start(t *testing.T) (a *Authority, url string) {
+func start(t *testing.T, calls chan<- string) (a *Authority, url string) {
 	t.Helper()
 	a, err := NewAuthority(time.Now())
 	if err != nil {
@@ -25,7 +25,9 @@ func start(t *testing.T) (a *Authority, url string) {
 		t.Fatal(err)
 	}
 	done := make(chan error)
-	go func() { done <- Serve(l, own, a.PEM()) }()
+	go func() {
+		done <- Serve(l, Options{Own: own, CA: a.PEM(), Begun: func() { calls <- "begun" }, Ended: func() { calls <- "ended" }})
+	}()
 	t.Cleanup(func() {
 		l.Close()
 		if err := <-done; err != nil {
@@ -52,7 +54,7 @@ func get(a *Authority, url string, certs ...tls.Certificate) (string, error) {
 }
 
 func TestWhoTellsTheNameInTheCertificateOfTheClient(t *testing.T) {
-	a, url := start(t)
+	a, url := start(t, nil)
 	pair, err := a.Client("first")
 	if err != nil {
 		t.Fatal(err)
@@ -68,8 +70,28 @@ func TestWhoTellsTheNameInTheCertificateOfTheClient(t *testing.T) {
 }
 
 func TestAClientWithoutACertificateIsTurnedAway(t *testing.T) {
-	a, url := start(t)
+	a, url := start(t, nil)
 	if body, err := get(a, url); err == nil {
 		t.Errorf("got %q", body)
+	}
+}
+
+func TestASlowRequestTellsOfItsBeginAndItsEnd(t *testing.T) {
+	calls := make(chan string, 2)
+	a, url := start(t, calls)
+	pair, err := a.Client("first")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := tls.X509KeyPair(pair.Cert, pair.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := get(a, url+"/slow?for=1ms", cert)
+	if err != nil || body != "ok\n" {
+		t.Errorf("got %q, %v", body, err)
+	}
+	if first, second := <-calls, <-calls; first != "begun" || second != "ended" {
+		t.Errorf("got %q, %q", first, second)
 	}
 }
