@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"io"
+	"slices"
 
 	"github.com/alecthomas/kong"
 
@@ -102,7 +103,11 @@ func (s *source) loadComplete(w world, passed bool) (*config.Config, error) {
 	if err != nil || passed {
 		return c, err
 	}
-	if missing := lacks(c); missing != nil {
+	missing := lacks(c)
+	if s.Config != "" { // whoever names a file may write the routes later: until then it answers 503
+		missing = slices.DeleteFunc(missing, func(err error) bool { return errors.Is(err, errNoRoute) })
+	}
+	if len(missing) > 0 {
 		return nil, errors.Join(append([]error{service.ErrConfig}, missing...)...)
 	}
 	return c, nil

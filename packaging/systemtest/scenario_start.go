@@ -125,7 +125,13 @@ Service=`+service+"\n")
 func noSockets(t *trial) {
 	t.install()
 	r := t.as("_mtlsproxy", "mtlsproxyd", "--config="+mainConfig)
-	lines := strings.Count(strings.TrimSpace(r.Stderr), "\n") + 1
+	// On hosts without the unified cgroup hierarchy the metrics library has a word of its own.
+	lines := 0
+	for line := range strings.Lines(r.Stderr) {
+		if !strings.Contains(line, "disable exposing PSI metrics") {
+			lines++
+		}
+	}
 	if r.Code != 78 || lines != 1 {
 		t.errorf("without sockets: exit code %d and %d lines, want 78 and one: %s", r.Code, lines, r.Stderr)
 	}
