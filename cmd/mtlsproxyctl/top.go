@@ -39,6 +39,11 @@ func (c *topCmd) Run(x *control) error {
 	case !onTerminal:
 		return usageError{"standard output is no terminal; --once prints one frame, --json values"}
 	}
+	// Before the terminal is taken: whoever may not look, or has no daemon, is told so
+	// like anywhere else.
+	if _, err := x.reading(source); err != nil {
+		return err
+	}
 	m := &top.Model{
 		Source: source, Screen: top.NewScreen(text.Page{Width: width, Color: x.page.Color}, height, x.clock),
 		Context: x.ctx, Interval: c.Interval, Timeout: x.timeout, Tick: top.Tick,
