@@ -77,6 +77,7 @@ type Service struct {
 	settled    chan struct{} // closed when nobody looks for a route in what was retired last
 	ending     chan struct{} // closed by Close
 	end        sync.Once
+	closing    sync.Mutex
 }
 
 // Build makes a service: it loads the identities and settles the routes. It opens
@@ -134,6 +135,8 @@ func (s *Service) who(c net.Conn) int64 {
 
 // Close ends everything that Build and Listen have begun.
 func (s *Service) Close() {
+	s.closing.Lock() // Run closes too
+	defer s.closing.Unlock()
 	s.end.Do(func() { close(s.ending) })
 	s.world.Load().close()
 	s.retired.Wait()
