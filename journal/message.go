@@ -19,7 +19,8 @@ type Message struct {
 
 // Messages returns all kinds of events that are explained.
 func Messages() []Message {
-	return slices.Concat(lifeMessages(), healthMessages(), tlsMessages(), hostMessages(), logMessages())
+	return slices.Concat(lifeMessages(), endMessages(), healthMessages(), tlsMessages(), upstreamMessages(),
+		hostMessages(), adminMessages(), logMessages())
 }
 
 func messageIDs() map[string]string {

@@ -1,6 +1,6 @@
 package journal
 
-// hostMessages are those about sockets, files and operators.
+// hostMessages are those about sockets.
 func hostMessages() []Message {
 	return []Message{
 		{
@@ -61,6 +61,12 @@ that.`,
 Sockets made by systemd have those of SocketMode=, SocketUser= and SocketGroup= of
 their unit: set them there with "systemctl edit".`,
 		},
+	}
+}
+
+// adminMessages are those about operators, and the files they change.
+func adminMessages() []Message {
+	return []Message{
 		{
 			ID: idAdminAction, Event: AdminAction, Attrs: []string{"action", "subject", "outcome", "uid"},
 			Subject: "An operator has asked for a change: @MTLS_ACTION@",

@@ -78,6 +78,12 @@ on. Each error has an event of its own. Mend them, try with "mtlsproxyctl check"
 and reload again with "systemctl reload mtlsproxy.service". A certificate that is
 not replaced expires all the same.`,
 		},
+	}
+}
+
+// endMessages are those about the end of the daemon.
+func endMessages() []Message {
+	return []Message{
 		{
 			ID: idDraining, Event: Draining, Attrs: []string{"connections", "budget"},
 			Subject: "mtlsproxy drains",

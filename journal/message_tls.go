@@ -1,6 +1,6 @@
 package journal
 
-// tlsMessages are those about identities and upstreams.
+// tlsMessages are those about identities.
 func tlsMessages() []Message {
 	return []Message{
 		{
@@ -56,6 +56,12 @@ when the service starts. After renewing it, run "systemctl restart
 mtlsproxy.service": no request is lost by that. Files outside of
 $CREDENTIALS_DIRECTORY are noticed when they change.`,
 		},
+	}
+}
+
+// upstreamMessages are those about upstreams and what comes of exchanges with them.
+func upstreamMessages() []Message {
+	return []Message{
 		{
 			ID: idUpstreamDown, Event: UpstreamDown, Attrs: []string{"upstream", "endpoint", "error"},
 			Subject: "An upstream does not answer: @MTLS_UPSTREAM@",

@@ -57,6 +57,16 @@ func TestReadmeConfigurationLoads(t *testing.T) {
 	}
 }
 
+// Taking the marks of comment off is what the shipped file tells people to do.
+func TestShippedConfigurationLoadsWithoutItsMarksOfComment(t *testing.T) {
+	text := regexp.MustCompile(`(?m)^# (\[|\w+ += )`).ReplaceAllString(readTop(t, "packaging/mtlsproxy.toml"), "$1")
+	c, err := config.Load(config.Options{File: "mtlsproxy.toml", ReadFile: func(string) ([]byte, error) { return []byte(text), nil },
+		ReadDir: func(string) ([]fs.DirEntry, error) { return nil, fs.ErrNotExist }})
+	if err != nil || len(c.Routes) != 1 || len(c.Upstreams) != 1 {
+		t.Errorf("%v\n%s", err, text)
+	}
+}
+
 func TestDocumentedCommandsParse(t *testing.T) {
 	texts := map[string][]string{"README.md": blocks(t, readTop(t, "README.md"), "console"), "--help": {description}}
 	for name, list := range texts {
