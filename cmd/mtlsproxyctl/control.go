@@ -22,6 +22,7 @@ const longestSocket = 107
 // control is what every command works with.
 type control struct {
 	world
+	errors io.Writer // takes an error as JSON, --quiet or not
 
 	client  *api.Client
 	json    bool
@@ -47,11 +48,12 @@ func newControl(w world, g globals) (*control, error) {
 	if g.Timeout <= 0 {
 		return nil, usageError{fmt.Sprintf("--timeout: must be longer than nothing (got %v, want 10s)", g.Timeout)}
 	}
+	loud := w.stdout
 	if g.Quiet {
 		w.stdout = io.Discard
 	}
 	x := &control{
-		world: w, client: api.NewClient(socket), json: g.JSON, timeout: g.Timeout, noColor: g.NoColor,
+		world: w, errors: loud, client: api.NewClient(socket), json: g.JSON, timeout: g.Timeout, noColor: g.NoColor,
 		clock: w.now().Location(), names: map[uint32]string{},
 	}
 	if width, _, yes := w.terminal(w.stdout); yes {

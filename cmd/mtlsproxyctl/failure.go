@@ -99,7 +99,7 @@ func (x *control) ended(command *kong.Node, err error) int {
 func (x *control) tell(e *api.Error) {
 	if x.json {
 		if line, err := lineJSON(api.ErrorBody{Error: e}); err == nil {
-			_ = say(x.stdout, line)
+			_ = say(x.errors, line)
 		}
 		return
 	}

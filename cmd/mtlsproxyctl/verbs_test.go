@@ -176,4 +176,7 @@ func TestQuietPrintsErrorsOnly(t *testing.T) {
 	if got.stdout != "" || got.stderr == "" || got.code != exitFailed {
 		t.Errorf("got %+v of an order that cannot be followed", got)
 	}
+	if got := (host{socket: d.socket}).execute(t, "drain", "nowhere", "-q", "--json"); !strings.Contains(got.stdout, `"not_found"`) {
+		t.Errorf("got %+v of the same as JSON", got)
+	}
 }
