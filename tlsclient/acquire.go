@@ -4,15 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"time"
-
-	"github.com/mtlsproxy/mtlsproxy/tlsclient/rawconn"
 )
-
-// waiter is an exchange that waits for a connection. It is sent a connection, or
-// nil for the right to open one; the channel is closed with the upstream.
-type waiter struct {
-	ready chan *conn
-}
 
 // grant is what reserve gives: a connection, or a link to open one on, or a
 // place in the queue.
@@ -22,9 +14,17 @@ type grant struct {
 	waiter *waiter
 }
 
-// acquire returns a connection for one exchange; its endpoint counts it as
-// pending until release. With fresh set it is a new one.
+// acquire returns a connection of the present generation for one exchange; its
+// endpoint counts it as pending until release. With fresh set it is a new one.
 func (u *Upstream) acquire(ex *exchange, fresh bool) (*conn, error) {
+	c, err := u.obtain(ex, fresh)
+	for err == nil && c.link.pool.retired.Load() {
+		c, err = u.renew(c, ex)
+	}
+	return c, err
+}
+
+func (u *Upstream) obtain(ex *exchange, fresh bool) (*conn, error) {
 	g, err := u.reserve(ex, fresh)
 	switch {
 	case err != nil:
@@ -40,20 +40,9 @@ func (u *Upstream) acquire(ex *exchange, fresh bool) (*conn, error) {
 func (u *Upstream) reserve(ex *exchange, fresh bool) (grant, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	p := u.pool
-	switch {
-	case u.closed:
-		return grant{}, errDraining()
-	case p == nil:
-		return grant{}, &Error{Class: IdentityUnavailable, Fault: FaultSelf,
-			Err: fmt.Errorf("no certificate is loaded for upstream %q", u.opt().Name)}
-	}
-	if err := p.generation.valid(ex.now); err != nil {
+	l, err := u.choose(ex, ex.now)
+	if err != nil {
 		return grant{}, err
-	}
-	l := p.leastPending(ex)
-	if l == nil {
-		return grant{}, u.errDrained()
 	}
 	if !fresh {
 		if c := u.popUsable(l, ex.now); c != nil {
@@ -65,7 +54,7 @@ func (u *Upstream) reserve(ex *exchange, fresh bool) (grant, error) {
 		l.endpoint.pending++
 		return grant{link: l}, nil
 	}
-	for _, l := range p.links {
+	for _, l := range u.pool.links {
 		if l.endpoint.drained {
 			continue
 		}
@@ -76,6 +65,23 @@ func (u *Upstream) reserve(ex *exchange, fresh bool) (grant, error) {
 	w := &waiter{ready: make(chan *conn, 1)}
 	u.waiters = append(u.waiters, w)
 	return grant{waiter: w}, nil
+}
+
+// choose returns the link for the next connection of ex. The mutex is held.
+func (u *Upstream) choose(ex *exchange, now time.Time) (*link, error) {
+	switch {
+	case u.closed:
+		return nil, errDraining()
+	case u.pool == nil:
+		return nil, u.lacking()
+	}
+	if err := u.pool.generation.valid(now); err != nil {
+		return nil, err
+	}
+	if l := u.pool.leastPending(ex); l != nil {
+		return l, nil
+	}
+	return nil, u.errDrained()
 }
 
 // shunTime is how long an endpoint that could not be reached is tried only after
@@ -132,109 +138,6 @@ func (u *Upstream) popUsable(l *link, now time.Time) *conn {
 	}
 }
 
-// await waits in the queue until there is a connection or the right to open one,
-// or until the pool's patience or the client's ends.
-func (u *Upstream) await(w *waiter, ex *exchange) (*conn, error) {
-	begun := time.Now()
-	defer func() { ex.queue += time.Since(begun) }()
-	limit := time.NewTimer(u.opt().PoolWait)
-	defer limit.Stop()
-	tick := time.NewTicker(rawconn.TickInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case c, ok := <-w.ready:
-			switch {
-			case !ok:
-				return nil, errDraining()
-			case c != nil:
-				return c, nil
-			}
-			return u.connectWaited(ex)
-		case <-limit.C:
-			u.leave(w)
-			u.rejected.Add(1)
-			return nil, &Error{Class: Overloaded, Fault: FaultSelf,
-				Err: fmt.Errorf("all %d connections of upstream %q stayed busy for %v; raise pool.max or pool.wait", u.opt().MaxConns, u.opt().Name, u.opt().PoolWait)}
-		case <-tick.C:
-			if err := ex.tick(); err != nil {
-				u.leave(w)
-				return nil, err
-			}
-		}
-	}
-}
-
-// connectWaited opens a connection for a waiter that was given a place.
-func (u *Upstream) connectWaited(ex *exchange) (*conn, error) {
-	u.mu.Lock()
-	if u.closed {
-		u.freed(1)
-		u.mu.Unlock()
-		return nil, errDraining()
-	}
-	l := u.pool.leastPending(ex)
-	if l == nil {
-		u.freed(1)
-		u.mu.Unlock()
-		return nil, u.errDrained()
-	}
-	l.endpoint.pending++
-	u.mu.Unlock()
-	return u.connect(l, ex)
-}
-
-// leave takes w out of the queue and passes on what it was given meanwhile.
-func (u *Upstream) leave(w *waiter) {
-	u.mu.Lock()
-	i := slices.Index(u.waiters, w)
-	if i >= 0 {
-		u.waiters = slices.Delete(u.waiters, i, i+1)
-	}
-	u.mu.Unlock()
-	if i >= 0 {
-		return
-	}
-	switch c, ok := <-w.ready; {
-	case c != nil:
-		u.release(c, true)
-	case ok:
-		u.mu.Lock()
-		u.freed(1)
-		u.mu.Unlock()
-	}
-}
-
-// connect opens a connection whose place is counted already, and gives the place
-// back if that fails.
-func (u *Upstream) connect(l *link, ex *exchange) (*conn, error) {
-	begun := time.Now()
-	c, err := l.dial(ex)
-	ex.connect += time.Since(begun)
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if err != nil {
-		l.endpoint.attempts.Add(1)
-		l.endpoint.pending--
-		u.freed(1)
-		ex.tried = append(ex.tried, l.endpoint)
-		if e := asError(err); e != nil && e.Fault == FaultUpstream {
-			l.endpoint.shunned, l.endpoint.down = time.Now().Add(shunTime), true
-		}
-		return nil, err
-	}
-	l.pool.conns[c] = struct{}{}
-	l.endpoint.shunned, l.endpoint.down = time.Time{}, false
-	u.count.opened++
-	if c.resumed {
-		u.count.resumed++
-	}
-	if l.pool.retired {
-		c.closeAt(time.Now().Add(u.opt().RetireTimeout))
-	}
-	return c, nil
-}
-
 // release ends an exchange's use of c, which goes to a waiter, back to the pool,
 // or is closed.
 func (u *Upstream) release(c *conn, reusable bool) {
@@ -262,10 +165,13 @@ func (u *Upstream) release(c *conn, reusable bool) {
 
 // unfit is why c cannot carry another exchange.
 func (u *Upstream) unfit(c *conn, reusable bool, now time.Time) closing {
+	d := c.doom.Load()
 	switch {
+	case d != nil:
+		return d.why
 	case !reusable:
 		return closedUnfit
-	case c.link.pool.retired:
+	case c.link.pool.retired.Load():
 		return closedRetired
 	case c.link.endpoint.drained:
 		return closedDrained
@@ -277,27 +183,10 @@ func (u *Upstream) unfit(c *conn, reusable bool, now time.Time) closing {
 	return keep
 }
 
-func (u *Upstream) nextWaiter() *waiter {
-	w := u.waiters[0]
-	u.waiters = u.waiters[1:]
-	return w
-}
-
 // forget takes c, which is not idle, out of the books. The mutex is held.
 func (u *Upstream) forget(c *conn, why closing) {
-	delete(c.link.pool.conns, c)
-	u.count.closed[why]++
+	u.drop(c, why)
 	u.freed(1)
-}
-
-// freed counts n connections less and gives their places to waiters. The mutex
-// is held.
-func (u *Upstream) freed(n int) {
-	u.open -= n
-	for len(u.waiters) > 0 && u.open < u.opt().MaxConns {
-		u.open++
-		u.nextWaiter().ready <- nil
-	}
 }
 
 // untried reports whether there is an endpoint that ex has not tried and may.
@@ -313,6 +202,6 @@ func (u *Upstream) errDrained() error {
 		Err: fmt.Errorf("every endpoint of upstream %q is drained; resume one", u.opt().Name)}
 }
 
-func errDraining() error {
+func errDraining() *Error {
 	return &Error{Class: Draining, Fault: FaultSelf, Err: errClosed}
 }

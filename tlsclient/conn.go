@@ -35,7 +35,7 @@ type conn struct {
 	tickFn   func() error // c.tick, made once
 	cleanFn  func() bool  // c.closedCleanly, made once
 
-	timer  atomic.Pointer[time.Timer] // closes a connection of a retired generation
+	doom   atomic.Pointer[doom] // nil: it may live; set under the upstream's mutex
 	closed atomic.Bool
 }
 
@@ -80,9 +80,6 @@ func (c *conn) close() {
 	if c.closed.Swap(true) {
 		return
 	}
-	if t := c.timer.Load(); t != nil {
-		t.Stop()
-	}
 	_ = c.tls.Close() // a peer that does not take the alert changes nothing
 }
 
@@ -96,12 +93,4 @@ func (c *conn) keepTunnel() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	c.tunnel = true
-	c.closeAt(c.link.pool.generation.Leaf.NotAfter)
-}
-
-// closeAt bounds the life of a busy connection.
-func (c *conn) closeAt(t time.Time) {
-	if old := c.timer.Swap(time.AfterFunc(time.Until(t), c.cut)); old != nil {
-		old.Stop()
-	}
 }

@@ -3,7 +3,6 @@ package tlsclient
 import (
 	"bytes"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"slices"
@@ -22,46 +21,40 @@ func (r *revocations) same(other *revocations) bool {
 	return slices.EqualFunc(r.lists, other.lists, func(a, b *x509.RevocationList) bool { return bytes.Equal(a.Raw, b.Raw) })
 }
 
-func (id Identity) loadCRL(g *Generation) error {
-	data, err := readFile(id.CRL)
-	if err != nil {
-		return fmt.Errorf("reading revocation lists: %w", err)
-	}
-	if g.crl, err = parseCRL(data); err != nil {
-		return fmt.Errorf("revocation lists %q: %w", id.CRL, err)
+func (id Identity) makeCRL(g *Generation, m *Material) error {
+	var reason Reason
+	var err error
+	if g.crl, reason, err = parseCRL(m.CRL); err != nil {
+		return &LoadError{Reason: reason, Path: id.CRL, Err: fmt.Errorf("revocation lists %q: %w", id.CRL, err)}
 	}
 	return nil
 }
 
-func parseCRL(data []byte) (*revocations, error) {
+// parseCRL reads one list in DER, or all lists in PEM. One that cannot be read spoils
+// all.
+func parseCRL(data []byte) (*revocations, Reason, error) {
+	if len(bytes.TrimSpace(data)) == 0 {
+		return nil, ReasonEmpty, errors.New("it holds no revocation list")
+	}
+	blocks := [][]byte{bytes.Clone(data)} // the list refers to its encoding
+	if bytes.Contains(data, []byte("-----BEGIN")) {
+		var err error
+		if blocks, err = pemBlocks(data, "X509 CRL"); err != nil {
+			return nil, ReasonMalformed, err
+		}
+		if len(blocks) == 0 {
+			return nil, absent(data), errors.New("it holds no revocation list")
+		}
+	}
 	r := &revocations{}
-	add := func(der []byte) error {
+	for i, der := range blocks {
 		list, err := x509.ParseRevocationList(der)
 		if err != nil {
-			return fmt.Errorf("parsing list %d: %w", len(r.lists)+1, err)
+			return nil, ReasonMalformed, fmt.Errorf("parsing list %d: %w", i+1, err)
 		}
 		r.lists = append(r.lists, list)
-		return nil
 	}
-	if !bytes.Contains(data, []byte("-----BEGIN")) {
-		return r, add(data)
-	}
-	for {
-		var block *pem.Block
-		if block, data = pem.Decode(data); block == nil {
-			break
-		}
-		if block.Type != "X509 CRL" {
-			continue
-		}
-		if err := add(block.Bytes); err != nil {
-			return nil, err
-		}
-	}
-	if len(r.lists) == 0 {
-		return nil, errors.New("it holds no revocation list")
-	}
-	return r, nil
+	return r, "", nil
 }
 
 // check passes if some chain is free of revoked certificates. The leaf must be

@@ -38,6 +38,10 @@ func (l *link) dial(ex *exchange) (*conn, error) {
 		return nil, l.fail(Internal, FaultSelf, err)
 	}
 	now := time.Now()
+	if err := l.pool.generation.valid(now); err != nil { // an exchange may have waited for long
+		_ = tcp.Close() // nothing was sent
+		return nil, err
+	}
 	c := &conn{link: l, addr: addr, sock: sock, records: records{Conn: sock}, expires: l.pool.expiry(now)}
 	c.tls = tls.Client(&c.records, l.config)
 	c.reader.Src = c
@@ -51,6 +55,10 @@ func (l *link) dial(ex *exchange) (*conn, error) {
 	if err != nil {
 		_ = sock.Close() // nothing was agreed on that could be ended properly
 		return nil, l.handshakeError(ex, err)
+	}
+	if err := l.pool.generation.valid(time.Now()); err != nil {
+		c.close()
+		return nil, err
 	}
 	c.describe()
 	return c, nil
@@ -69,21 +77,27 @@ func (l *link) dialAny(ex *exchange) (net.Conn, netip.AddrPort, error) {
 	return tcp, addr, nil
 }
 
-// dialEach tries the addresses in turn, beginning after the one that was begun
-// with last. Each gets its share of the time that is left.
-func (l *link) dialEach(ctx context.Context) (tcp net.Conn, addr netip.AddrPort, err error) {
+// dialEach connects to one of the endpoint's addresses, each time beginning with
+// another.
+func (l *link) dialEach(ctx context.Context) (net.Conn, netip.AddrPort, error) {
 	u := l.pool.upstream
-	ips, err := l.endpoint.addresses.get(ctx)
-	if err != nil {
-		return nil, addr, err
-	}
 	u.mu.Lock()
 	first := l.endpoint.next
 	l.endpoint.next++
 	u.mu.Unlock()
+	return l.endpoint.dialFrom(ctx, u.opt(), first)
+}
+
+// dialFrom tries the addresses in turn, beginning with the first. Each gets its share of
+// the time that is left.
+func (e *endpoint) dialFrom(ctx context.Context, o *Options, first int) (tcp net.Conn, addr netip.AddrPort, err error) {
+	ips, err := e.addresses.get(ctx)
+	if err != nil {
+		return nil, addr, err
+	}
 	for i := range ips {
-		addr = netip.AddrPortFrom(ips[(first+i)%len(ips)], l.endpoint.Port)
-		if tcp, err = dialOne(ctx, u.opt().Dial, addr, len(ips)-i); err == nil {
+		addr = netip.AddrPortFrom(ips[(first+i)%len(ips)], e.Port)
+		if tcp, err = dialOne(ctx, o.Dial, addr, len(ips)-i); err == nil {
 			break
 		}
 	}
@@ -101,7 +115,11 @@ func dialOne(ctx context.Context, dial func(context.Context, netip.AddrPort) (ne
 // was its own fault.
 func (l *link) fail(class Class, fault Fault, err error) *Error {
 	e := &Error{Class: class, Fault: fault, Endpoint: l.endpoint.name, Err: err}
-	if fault == FaultUpstream {
+	rejected := class == ClientCertRejected
+	if rejected {
+		l.refused()
+	}
+	if fault == FaultUpstream && !(rejected && l.pool.retired.Load()) { // it may be right to refuse an old certificate
 		l.endpoint.troubles.add(e)
 	}
 	return e
@@ -111,11 +129,17 @@ func (l *link) dialError(ex *exchange, err error) error {
 	if ex.stopped != nil {
 		return ex.stopped
 	}
+	class, fault := dialClass(err)
+	return l.fail(class, fault, err)
+}
+
+// dialClass tells what it is that no TCP connection could be made.
+func dialClass(err error) (Class, Fault) {
 	var timeout net.Error
 	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() {
-		return l.fail(ConnectTimeout, FaultUpstream, err)
+		return ConnectTimeout, FaultUpstream
 	}
-	return l.fail(ConnectFailed, dialFault(err), err)
+	return ConnectFailed, dialFault(err)
 }
 
 // ourLimits are errors of a dial that are this host's, not the upstream's doing.
@@ -131,16 +155,23 @@ func dialFault(err error) Fault {
 }
 
 func (l *link) handshakeError(ex *exchange, err error) error {
+	if ex.stopped != nil {
+		return ex.stopped
+	}
+	class, err := handshakeClass(err, l.pool.upstream.opt().HandshakeTimeout)
+	return l.fail(class, FaultUpstream, err)
+}
+
+// handshakeClass tells what it is that a handshake failed, and says so of err.
+func handshakeClass(err error, limit time.Duration) (Class, error) {
 	var verify *tls.CertificateVerificationError
 	switch {
-	case ex.stopped != nil:
-		return ex.stopped
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return l.fail(ConnectTimeout, FaultUpstream, fmt.Errorf("the TLS handshake took longer than %v", l.pool.upstream.opt().HandshakeTimeout))
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
+		return ConnectTimeout, fmt.Errorf("the TLS handshake took longer than %v", limit)
 	case errors.As(err, &verify):
-		return l.fail(TLSVerifyFailed, FaultUpstream, err)
+		return TLSVerifyFailed, err
 	}
-	return l.fail(alertClass(err), FaultUpstream, fmt.Errorf("TLS handshake: %w", err))
+	return alertClass(err), fmt.Errorf("TLS handshake: %w", err)
 }
 
 // refusals are the alerts by which a server refuses a client's certificate, RFC

@@ -17,8 +17,9 @@ const maxAttempts = 3
 // request's Client returned.
 //
 // A request is sent again only if it cannot have been seen: nothing was written;
-// or if nothing was answered, the connection had been used before, the method is
-// idempotent and the whole body is still at hand.
+// or if nothing was answered, the method is idempotent, the whole body is still at
+// hand, and it was the connection's fault: it had been used before, or belonged to an
+// older generation whose certificate was refused, or this end cut it.
 func (u *Upstream) Do(req *Request, resp *Response) error {
 	ex := &resp.exchange
 	ex.start(u, req)

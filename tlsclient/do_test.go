@@ -260,18 +260,30 @@ func TestDrippedRecordDoesNotProlongTheWait(t *testing.T) {
 	}
 }
 
-// A server may speak first, but that is not the answer to anything.
+// A server may speak first, but that is not the answer to anything. Here its words come
+// in one segment with the end of the handshake, so that they are there before the request.
 func TestResponseBeforeTheRequestIsRefused(t *testing.T) {
-	f := startServer(t, tlstest.ServerOptions{Version: tls.VersionTLS12, Script: func(c *tlstest.Conn) {
-		if c.Write(tlstest.Response(200, "unasked")) == nil {
-			tlstest.Static(tlstest.OK)(c)
-		}
-	}})
+	var speaking *tlstest.Conn
+	f := startServer(t, tlstest.ServerOptions{
+		Version:         tls.VersionTLS12,
+		BeforeHandshake: func(c *tlstest.Conn) bool { speaking = c; return true }, // one after the other
+		Adjust: func(config *tls.Config) {
+			config.SessionTicketsDisabled = true // a resumed handshake ends with the client's word
+			config.VerifyConnection = func(tls.ConnectionState) error { cork(t, speaking, 1); return nil }
+		},
+		Script: func(c *tlstest.Conn) {
+			err := c.Write(tlstest.Response(200, "unasked"))
+			cork(t, c, 0)
+			if err == nil {
+				tlstest.Static(tlstest.OK)(c)
+			}
+		},
+	})
 	for range 5 {
-		a := f.do(f.request("POST"))
-		if a.err == nil && a.body == "unasked" && f.server.Stats().Requests == 0 {
-			t.Fatal("a response was taken for the answer to a request that was never sent")
-		}
+		f.do(f.request("POST")).refused(t, tlsclient.UpstreamBadResponse, tlsclient.FaultUpstream)
+	}
+	if s := f.server.Stats(); s.Requests != 0 {
+		t.Errorf("the server saw %d requests, want none", s.Requests)
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 type exchange struct {
 	upstream   *Upstream
 	request    *Request
-	now        time.Time // when it began
+	now        time.Time // when it began, or began again
 	deadline   time.Time // of all attempts together; zero: none
 	tried      []*endpoint
 	replayable bool
@@ -54,12 +54,27 @@ func (ex *exchange) mayRepeat(c *conn, err error) bool {
 	if e != nil && e.Fault == FaultClient {
 		return false
 	}
-	died := e != nil && e.Class == UpstreamReset && c.uses > 1
-	if c.sock.Written() > c.writtenBefore && !(died && ex.request.Idempotent) {
+	if c.sock.Written() > c.writtenBefore && !(ex.request.Idempotent && c.died(e)) {
 		return false
 	}
 	ex.repeated = true
+	ex.now = time.Now()
 	return true
+}
+
+// died reports whether what e says of c, which gave no answer, is nothing that another
+// connection would meet with too: it had been closed while it was idle, we have cut it,
+// or its certificate was refused and there is another one by now.
+func (c *conn) died(e *Error) bool {
+	switch {
+	case e == nil:
+		return false
+	case e == c.doomed():
+		return true
+	case e.Class == ClientCertRejected:
+		return c.link.pool.retired.Load()
+	}
+	return e.Class == UpstreamReset && c.uses > 1
 }
 
 // tickOn is tick while c is being read. It bounds the wait for the response once

@@ -18,6 +18,7 @@ type Generation struct {
 
 	serial  string
 	cert    tls.Certificate
+	key     string // the URI of a key that is no file; empty: it came from one
 	roots   *x509.CertPool
 	anchors int          // in roots; 0: the system's
 	crl     *revocations // nil: no check
@@ -26,10 +27,13 @@ type Generation struct {
 // Serial returns the leaf's serial number in hexadecimal.
 func (g *Generation) Serial() string { return g.serial }
 
-// Same reports whether two generations show the same certificate and trust the same
-// servers, so that one need not replace the other.
+// Same reports whether two generations show the same certificates, with keys that both
+// come from files or both from the same URI, and trust the same servers, so that one need
+// not replace the other. The key itself needs no look: there is only one to a
+// certificate. But one that was moved from a file into a token must not go on from
+// memory, nor from a token that it was moved out of.
 func (g *Generation) Same(other *Generation) bool {
-	return g.Identity == other.Identity && slices.EqualFunc(g.cert.Certificate, other.cert.Certificate, bytes.Equal) &&
+	return g.Identity == other.Identity && g.key == other.key && slices.EqualFunc(g.cert.Certificate, other.cert.Certificate, bytes.Equal) &&
 		g.roots.Equal(other.roots) && g.crl.same(other.crl)
 }
 

@@ -3,6 +3,7 @@ package tlsclient
 import (
 	"crypto/tls"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,7 +14,12 @@ type pool struct {
 	links      []*link // one for each endpoint, in the upstream's order
 	idle       int     // connections in the links
 	conns      map[*conn]struct{}
-	retired    bool
+
+	// Of a generation that was replaced; retired is set under the mutex and may be
+	// read without.
+	retired atomic.Bool
+	until   time.Time   // when its busy connections are cut, but for tunnels
+	timer   *time.Timer // that does it
 }
 
 // link is what a pool has for one endpoint.
@@ -27,11 +33,7 @@ type link struct {
 func newPool(u *Upstream, g *Generation) *pool {
 	p := &pool{upstream: u, generation: g, conns: make(map[*conn]struct{})}
 	for _, e := range u.endpoints {
-		name := u.opt().ServerName
-		if name == "" {
-			name = e.Host
-		}
-		p.links = append(p.links, &link{pool: p, endpoint: e, config: g.config(name, u.opt())})
+		p.links = append(p.links, &link{pool: p, endpoint: e, config: g.config(e.serverName(u.opt()), u.opt())})
 	}
 	return p
 }
@@ -89,22 +91,10 @@ func (p *pool) takeAll(want func(*conn) bool, why closing) []*conn {
 	})
 }
 
-// retire takes all idle connections and gives the busy ones until deadline.
-func (p *pool) retire(deadline time.Time, why closing) []*conn {
-	p.retired = true
-	idle := p.takeAll(func(*conn) bool { return true }, why)
-	for c := range p.conns {
-		if !c.tunnel {
-			c.closeAt(deadline)
-		}
-	}
-	return idle
-}
-
-// expire takes what has been idle or in use too long or was closed by the server,
+// thin takes what has been idle or in use too long or was closed by the server,
 // and of the rest above MaxIdle what was not needed for a second, the longest
 // idle first.
-func (p *pool) expire(now time.Time) []*conn {
+func (p *pool) thin(now time.Time) []*conn {
 	o := p.upstream.opt()
 	out := p.take(func(c *conn) closing {
 		switch {

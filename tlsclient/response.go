@@ -66,6 +66,9 @@ func (r *Response) roundTrip(c *conn, req *Request) error {
 		}
 	}
 	r.exchange.due = true
+	if r.Status == 401 || r.Status == 403 {
+		c.link.refused()
+	}
 	if c.sock.Held() {
 		return r.bad(errors.New("it came before the request"))
 	}
@@ -199,6 +202,8 @@ func (r *Response) bodyError(err error) error {
 		return l.fail(UpstreamTimeout, FaultUpstream, fmt.Errorf("the response paused for more than %v", l.pool.upstream.opt().BodyIdleTimeout))
 	case isProtocol(err):
 		return r.bad(err)
+	case alertClass(err) == ClientCertRejected:
+		return l.fail(ClientCertRejected, FaultUpstream, err)
 	}
 	return l.fail(UpstreamReset, FaultUpstream, err)
 }
@@ -210,7 +215,13 @@ func (r *Response) interrupted() error {
 			return err
 		}
 	}
-	return r.exchange.stopped
+	if r.exchange.stopped != nil {
+		return r.exchange.stopped
+	}
+	if e := r.conn.doomed(); e != nil {
+		return e
+	}
+	return nil
 }
 
 func isProtocol(err error) bool {

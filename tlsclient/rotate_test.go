@@ -53,15 +53,6 @@ func TestBusyConnectionOfAnOldGenerationFinishesItsExchange(t *testing.T) {
 	f.server.Wait(t, "the old connection to close", func(s tlstest.Stats) bool { return s.Open == 0 })
 }
 
-func TestBusyConnectionOfAnOldGenerationIsCutInTheEnd(t *testing.T) {
-	f := start(t, tlstest.NeverAnswer(), func(o *tlsclient.Options) { o.RetireTimeout = 50 * time.Millisecond })
-	answers, wait := f.many(1)
-	f.server.Wait(t, "the request", func(s tlstest.Stats) bool { return s.Requests == 1 })
-	f.upstream.Use(f.generation(t, 2))
-	wait()
-	answers[0].refused(t, tlsclient.UpstreamReset, tlsclient.FaultUpstream)
-}
-
 func TestExpiredCertificateIsNotShown(t *testing.T) {
 	f := start(t, tlstest.Static(tlstest.OK))
 	brief := f.ca.Issue(t, tlstest.LeafOptions{NotAfter: time.Now().Add(2 * time.Second)})

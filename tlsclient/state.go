@@ -15,6 +15,7 @@ const (
 	keep           closing = iota // it was not
 	closedIdle                    // idle for too long
 	closedAge                     // in use for too long
+	closedExpired                 // its certificate expired
 	closedSurplus                 // more than are needed or allowed
 	closedPeer                    // by the server, while it was idle
 	closedMoved                   // its address is no longer one of the endpoint's
@@ -26,7 +27,7 @@ const (
 )
 
 // closingNames is in the order of the constants.
-var closingNames = [closings]string{"", "idle", "age", "surplus", "peer", "moved", "retired", "drained", "unfit", "shutdown"}
+var closingNames = [closings]string{"", "idle", "age", "expired", "surplus", "peer", "moved", "retired", "drained", "unfit", "shutdown"}
 
 // counters are guarded by the upstream's mutex.
 type counters struct {
@@ -59,9 +60,13 @@ func (t *troubles) get() (count uint64, last *Error, at time.Time) {
 // NewUpstream.
 type State struct {
 	Generation *Generation // nil: none is loaded
-	Open       int         // connections of all generations, those being made included
-	Idle       int         // of those, idle
-	Waiting    int         // exchanges that wait for a connection
+	// Generations are the present one, if there is one, and then the others that
+	// still have connections, the latest first.
+	Generations []GenerationState
+
+	Open    int // connections of all generations, those being made included
+	Idle    int // of those, idle
+	Waiting int // exchanges that wait for a connection
 
 	Opened   uint64            // connections: handshakes that succeeded
 	Resumed  uint64            // of those, with a resumed TLS session
@@ -71,6 +76,17 @@ type State struct {
 	Rejected uint64            // exchanges that waited in vain for a connection
 
 	Endpoints []EndpointState // in the order of Options
+}
+
+// GenerationState tells what connections show a generation's certificate.
+type GenerationState struct {
+	Generation *Generation
+	Idle       int
+	Busy       int // with an exchange under way
+	Tunnels    int
+	// Until is when the busy connections are cut, at the latest; zero for the present
+	// generation. Tunnels stay until the certificate's NotAfter.
+	Until time.Time
 }
 
 // EndpointState is an endpoint as it was at one moment.
@@ -106,9 +122,13 @@ func (u *Upstream) State() State {
 	all := map[*endpoint]int{}
 	if u.pool != nil {
 		s.Generation, s.Idle = u.pool.generation, u.pool.idle
+		s.Generations = append(s.Generations, u.pool.state())
 		for c := range maps.Keys(u.pool.conns) {
 			all[c.link.endpoint]++
 		}
+	}
+	for _, p := range u.old {
+		s.Generations = append(s.Generations, p.state())
 	}
 	for i, e := range u.endpoints {
 		es := e.state()
@@ -118,6 +138,18 @@ func (u *Upstream) State() State {
 		es.Busy = all[e] - es.Idle
 		s.Endpoints = append(s.Endpoints, es)
 	}
+	return s
+}
+
+// state is what the pool itself knows. The upstream's mutex is held.
+func (p *pool) state() GenerationState {
+	s := GenerationState{Generation: p.generation, Idle: p.idle, Until: p.until}
+	for c := range p.conns {
+		if c.tunnel {
+			s.Tunnels++
+		}
+	}
+	s.Busy = len(p.conns) - s.Idle - s.Tunnels
 	return s
 }
 

@@ -27,8 +27,19 @@ func (r *Response) Tunnel() *Tunnel {
 }
 
 // Read waits for bytes without holding a buffer, then takes one from b, which
-// the caller gives back.
+// the caller gives back. The error is an *Error if the connection was cut because its
+// certificate expired.
 func (t *Tunnel) Read(b *rawconn.Buffers) (buf []byte, n int, err error) {
+	buf, n, err = t.read(b)
+	if err != nil {
+		if e := t.conn.doomed(); e != nil {
+			err = e
+		}
+	}
+	return buf, n, err
+}
+
+func (t *Tunnel) read(b *rawconn.Buffers) (buf []byte, n int, err error) {
 	c := t.conn
 	if !c.reader.Empty() {
 		buf = b.Get()

@@ -1,6 +1,7 @@
 package tlsclient
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -37,8 +38,13 @@ type Options struct {
 	TotalTimeout     time.Duration // of an exchange with all its attempts; 0: none
 
 	ResolveInterval time.Duration
-	RetireTimeout   time.Duration // how long busy connections of an older generation may go on
+	RetireTimeout   time.Duration // how long busy connections of an older generation may go on; 0: they are cut at once
 	Limits          http1.Limits
+
+	// Rejected is called when the server has refused the certificate of the present
+	// generation, by an alert or with 401 or 403: a newer one may be at hand. It is
+	// called at most once a second, on an exchange's goroutine, and must return soon.
+	Rejected func() // nil: nobody is told
 
 	// These stay what they were at NewUpstream.
 	Buffers  *rawconn.Buffers                                              // nil: its own
@@ -62,15 +68,17 @@ type Address struct {
 func (a Address) String() string { return net.JoinHostPort(a.Host, portText(a.Port)) }
 
 // Upstream is a service reached over mutual TLS. Use may be called at any time;
-// between NewUpstream and the first Use every Do is answered with
-// IdentityUnavailable. Close ends it.
+// between NewUpstream and the first Use every Do is answered with what Lack was told,
+// or IdentityUnavailable. Close ends it.
 type Upstream struct {
 	options   atomic.Pointer[Options]
 	endpoints []*endpoint
 
 	mu      sync.Mutex
-	pool    *pool // of the present generation
-	open    int   // connections of all generations, those being dialled included
+	pool    *pool   // of the present generation
+	old     []*pool // of others that still have connections, the latest first
+	lack    *Error  // why there is no generation
+	open    int     // connections of all generations, those being dialled included
 	waiters []*waiter
 	turn    int // where the search for the least pending endpoint begins
 	closed  bool
@@ -79,6 +87,8 @@ type Upstream struct {
 	retries  atomic.Uint64
 	reused   atomic.Uint64 // exchanges on a connection that had carried one before
 	rejected atomic.Uint64 // exchanges that waited in vain for a connection
+	begun    time.Time
+	told     atomic.Int64 // nanoseconds after begun when Options.Rejected was called last; 0: never
 	cancel   context.CancelFunc
 	tasks    sync.WaitGroup
 }
@@ -98,6 +108,9 @@ type endpoint struct {
 	troubles  troubles
 }
 
+// serverName is the SNI and the name to verify.
+func (e *endpoint) serverName(o *Options) string { return cmp.Or(o.ServerName, e.Host) }
+
 // NewUpstream starts an upstream: it looks up names and tends its connections in
 // the background until Close.
 func NewUpstream(o Options) *Upstream {
@@ -111,7 +124,7 @@ func NewUpstream(o Options) *Upstream {
 		o.Dial = dialTCP
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	u := &Upstream{cancel: cancel}
+	u := &Upstream{cancel: cancel, begun: time.Now()}
 	u.options.Store(&o)
 	for _, a := range o.Endpoints {
 		u.endpoints = append(u.endpoints, &endpoint{Address: a, name: a.String(), addresses: newAddresses(a.Host, o.Resolver)})
@@ -148,44 +161,22 @@ func (u *Upstream) Tune(o Options) {
 	u.freed(0) // a larger pool has room for those who wait
 }
 
-// Use makes g the generation of all new connections. Idle connections of the
-// one before close at once, busy ones after their exchange or at the latest
-// after RetireTimeout.
-func (u *Upstream) Use(g *Generation) {
-	next := newPool(u, g)
-	u.mu.Lock()
-	old := u.pool
-	u.pool = next
-	var idle []*conn
-	if old != nil {
-		idle = old.retire(time.Now().Add(u.opt().RetireTimeout), closedRetired)
-	}
-	u.mu.Unlock()
-	closeAll(idle)
-}
-
-// Generation returns the generation in use, or nil.
-func (u *Upstream) Generation() *Generation {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.pool == nil {
-		return nil
-	}
-	return u.pool.generation
-}
-
 // errClosed is why a closed upstream answers nothing.
 var errClosed = errors.New("the upstream is closed")
 
-// Close closes all idle connections and ends the background work. Exchanges that
-// are still on their way should have ended before; their connections close with
-// them.
+// Close closes all connections and ends the background work. Exchanges and tunnels
+// that are still on their way should have ended before: they are cut.
 func (u *Upstream) Close() {
 	u.mu.Lock()
 	u.closed = true
-	var idle []*conn
-	if u.pool != nil {
-		idle = u.pool.retire(time.Now(), closedShutdown)
+	var out leaving
+	for _, p := range u.pools() {
+		p.retired.Store(true)
+		out.idle = append(out.idle, p.takeAll(func(*conn) bool { return true }, closedShutdown)...)
+		out.busy = append(out.busy, p.doomBusy(true, closedShutdown, errDraining())...)
+		if p.timer != nil {
+			p.timer.Stop()
+		}
 	}
 	waiters := u.waiters
 	u.waiters = nil
@@ -194,11 +185,20 @@ func (u *Upstream) Close() {
 		close(w.ready)
 	}
 	u.cancel()
-	closeAll(idle)
+	out.end()
 	u.tasks.Wait()
 }
 
-// tend closes what has been idle too long, is too old or not needed, once a second.
+// pools returns the present generation's and the older ones'. The mutex is held.
+func (u *Upstream) pools() []*pool {
+	if u.pool == nil {
+		return nil
+	}
+	return append([]*pool{u.pool}, u.old...)
+}
+
+// tend closes what has been idle too long, is too old or not needed, and everything
+// whose certificate has expired, once a second.
 func (u *Upstream) tend(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -207,18 +207,24 @@ func (u *Upstream) tend(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
-			closeAll(u.expired(now))
+			u.tidy(now)
 		}
 	}
 }
 
-func (u *Upstream) expired(now time.Time) []*conn {
+func (u *Upstream) tidy(now time.Time) {
+	var out leaving
 	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.pool == nil {
-		return nil
+	for _, p := range u.pools() {
+		switch {
+		case p.expired(now):
+			out.add(p.expire())
+		case p == u.pool:
+			out.idle = append(out.idle, p.thin(now)...)
+		}
 	}
-	return u.pool.expire(now)
+	u.mu.Unlock()
+	out.end()
 }
 
 // dropMoved closes connections to addresses their host no longer has: idle ones

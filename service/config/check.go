@@ -20,6 +20,9 @@ type world struct {
 
 func (w *world) check() {
 	w.checkListeners()
+	for _, i := range w.identities {
+		checkIdentity(i)
+	}
 	for _, u := range w.upstreams {
 		refer(u.table, "identity", u.v.Identity, w.identities)
 		checkPool(u)
@@ -37,6 +40,19 @@ func (w *world) check() {
 	checkLimits(w.limits)
 	checkLog(w.log)
 	checkMetrics(w.metrics)
+}
+
+// checkIdentity reports what does not go together. The two ways to name a key are not a
+// matter of one layer before another: who sets one of them may not know of the other.
+func checkIdentity(i bound[Identity]) {
+	for _, key := range []string{"cert", "key"} {
+		if i.node.get(key) != nil && i.node.get("pkcs12") != nil && !i.bad[key] {
+			i.report(key, i.at(key), "excludes pkcs12, which stands in its place; keep one of them")
+		}
+	}
+	if isURI(i.v.Key) && i.v.Passphrase != "" {
+		i.report("passphrase_file", i.at("passphrase_file"), "is for files; the key is a URI, which can name its own with pin-source")
+	}
 }
 
 // refer reports a reference from a table to another that does not exist.

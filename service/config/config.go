@@ -30,13 +30,17 @@ type Listener struct {
 	AllowRemote bool        // its TCP addresses may be reachable from other hosts; default false
 }
 
-// Identity names the files of a client certificate. Paths are not checked here.
+// Identity names the files of a client certificate: Cert and Key, or PKCS12. Paths are
+// not checked here.
 type Identity struct {
 	Name string
-	Cert string // PEM: the leaf first, then intermediates
-	Key  string // PEM: the private key of Cert
+	Cert string // PEM: the leaf first, then intermediates; "" if and only if PKCS12 is set
+	Key  string // PEM: the private key of Cert, or a URI such as "pkcs11:…"; "" if and only if PKCS12 is set
 	CA   string // PEM: trust anchors for upstreams; "" if and only if SystemCA
 	CRL  string // PEM or DER: revoked upstream certificates; "" for none
+
+	PKCS12     string // key, certificate and intermediates in one; "" for Cert and Key
+	Passphrase string // file whose first line opens Key or PKCS12; "" if they are not encrypted
 
 	// SystemCA is true when ca = "system" is written out: the trust anchors of
 	// the host are used.
@@ -67,6 +71,8 @@ type Pool struct {
 	IdleTimeout time.Duration // an idle connection is closed after this, default 30s
 	MaxAge      time.Duration // a connection takes no new exchange after this, default 10m; 0 for no bound
 	Wait        time.Duration // how long an exchange waits for a connection when the pool is full, default 3s; 0 fails at once
+
+	RetireTimeout time.Duration // how long connections with an older certificate may take to finish, default 30s; 0 ends them at once
 }
 
 // Timeouts bound the steps of one exchange with an upstream. 0 means no bound,

@@ -139,7 +139,7 @@ func (d *decoder) read(label string, n *node, fields []field) *table {
 	for _, f := range fields {
 		switch {
 		case n.get(f.name) != nil:
-		case f.required:
+		case f.required && (f.unless == "" || n.get(f.unless) == nil):
 			t.missing(f)
 		case f.def != "":
 			f.value.set(t, f.name, parseValue(f.def, nil))

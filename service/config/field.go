@@ -7,6 +7,7 @@ type field struct {
 	name     string // path in the table: "timeout.connect"
 	def      string // default as TOML text; "" for none
 	required bool
+	unless   string // a key that stands in the place of a required one
 	value    value
 	doc      string // one line: meaning and unit
 }
@@ -46,7 +47,7 @@ type Key struct {
 	Type     string // "duration", "size", "path", "list of strings", …
 	Limits   string // allowed values or range as text, "" if the type says it all
 	Default  string // TOML text, "" for none
-	Required bool
+	Required bool   // but for those that another key of the table stands in for, which Doc names
 	Doc      string // one line: meaning and unit
 }
 

@@ -30,10 +30,14 @@ func newListener(name string) (*Listener, []field) {
 func newIdentity(name string) (*Identity, []field) {
 	i := &Identity{Name: name}
 	return i, []field{
-		{name: "cert", required: true, value: path(&i.Cert),
-			doc: "client certificate file, PEM: leaf first, then intermediates"},
-		{name: "key", required: true, value: path(&i.Key),
-			doc: "private key file, PEM"},
+		{name: "cert", required: true, unless: "pkcs12", value: path(&i.Cert),
+			doc: "client certificate file, PEM: leaf first, then intermediates; none with pkcs12"},
+		{name: "key", required: true, unless: "pkcs12", value: key(&i.Key),
+			doc: "private key file, PEM, or the URI of a key that is no file; none with pkcs12"},
+		{name: "pkcs12", value: path(&i.PKCS12),
+			doc: "PKCS #12 store in the place of cert and key"},
+		{name: "passphrase_file", value: path(&i.Passphrase),
+			doc: "file whose first line opens an encrypted key or pkcs12; mode 0640 or 0600"},
 		{name: "ca", required: true, value: trust(i),
 			doc: `trust anchors file, PEM, or "system" for those of the host`},
 		{name: "crl", value: path(&i.CRL),
@@ -68,6 +72,8 @@ func newUpstream(name string) (*Upstream, []field) {
 			doc: "a connection takes no new exchange after this"},
 		{name: "pool.wait", def: `"3s"`, value: duration(&u.Pool.Wait, 0, 5*minute),
 			doc: "how long an exchange waits for a connection when the pool is full; 0s fails at once"},
+		{name: "pool.retire_timeout", def: `"30s"`, value: duration(&u.Pool.RetireTimeout, 0, hour),
+			doc: "how long connections with an older certificate may take to finish; 0s ends them at once"},
 		{name: "timeout.connect", def: `"3s"`, value: duration(&u.Timeout.Connect, time.Millisecond, 5*minute),
 			doc: "longest time for the TCP connect"},
 		{name: "timeout.handshake", def: `"3s"`, value: duration(&u.Timeout.Handshake, time.Millisecond, 5*minute),

@@ -1,5 +1,7 @@
 package config
 
+import "time"
+
 // The keys of the tables that are for whoever runs the daemon.
 
 func logFields(l *Log) []field {
@@ -51,5 +53,7 @@ func reloadFields(r *Reload) []field {
 	return []field{
 		{name: "watch", def: "false", value: boolean(&r.Watch),
 			doc: "reload when a file of the configuration has changed"},
+		{name: "poll", def: `"1m"`, value: duration(&r.Poll, time.Second, hour),
+			doc: "how often files are looked at without being told that they changed"},
 	}
 }

@@ -141,5 +141,5 @@ func (l *loader) unreadable(y *layer, doing string, err error) {
 	if pe, ok := errors.AsType[*fs.PathError](err); ok {
 		reason = pe.Err
 	}
-	l.list = append(l.list, Problem{Source: y.file, Text: doing + reason.Error(), layer: y.order, cause: err})
+	l.list = append(l.list, Problem{Source: y.file, Text: doing + reason.Error() + repair(y.file, err), layer: y.order, cause: err})
 }

@@ -38,5 +38,6 @@ type Metrics struct {
 
 // Reload says when the daemon reloads by itself.
 type Reload struct {
-	Watch bool // when a file of the configuration changes; default false
+	Watch bool          // when a file of the configuration changes; default false
+	Poll  time.Duration // how often files are looked at without being told that they changed; default 1m
 }

@@ -79,6 +79,44 @@ func path(p *string) value {
 	return value{typ: "path", set: store(p, wantString(parse)), show: showString(p)}
 }
 
+// key is the path of a private key, or the URI of one that is no file, which is kept as
+// it is: what looks like a variable in it is none.
+func key(p *string) value {
+	parse := func(n *node) (string, *fault) {
+		switch {
+		case !isURI(n.text):
+			return n.at.path(n.text)
+		case strings.ContainsFunc(n.text, func(r rune) bool { return r <= ' ' || r == 0x7f }):
+			return "", wrong("is a URI with a space or a control character", "a URI such as \"pkcs11:token=a;object=b\"")
+		}
+		return n.text, nil
+	}
+	set := func(t *table, key string, n *node) {
+		// What stands in a configuration is shown to whoever may look, so the message must
+		// not quote it either.
+		if query, found := uriQuery(n.text); found && strings.Contains(query, "pin-value") {
+			t.report(key, n.at, "holds a PIN (pin-value), which everyone could see who may look at the configuration; name a file that holds it, with pin-source")
+			return
+		}
+		store(p, wantString(parse))(t, key, n)
+	}
+	return value{typ: "path", limits: "or a URI", set: set, show: showString(p)}
+}
+
+// isURI reports whether a key is named by a URI, RFC 3986 3.1, and not by a path. A file
+// with such a name can be written "./name".
+func isURI(s string) bool {
+	scheme, _, found := strings.Cut(s, ":")
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	return found && len(scheme) > 1 && strings.ContainsRune(letters, rune(scheme[0])) && strings.Trim(scheme, letters+"0123456789+-.") == ""
+}
+
+// uriQuery returns what stands behind the question mark of a URI.
+func uriQuery(s string) (string, bool) {
+	_, query, found := strings.Cut(s, "?")
+	return query, found && isURI(s)
+}
+
 // trust is the ca of an identity: a path or the word system.
 func trust(i *Identity) value {
 	type anchors struct {

@@ -28,6 +28,7 @@ type Conn struct {
 	R *bufio.Reader
 
 	server *Server
+	served bool // its handshake was completed
 }
 
 // An End is a way in which a connection ends.
@@ -63,6 +64,7 @@ func (c *Conn) serve() {
 		c.drain() // let the alert arrive
 		return
 	}
+	c.served = true
 	c.server.opts.Script(c)
 	c.End(CloseNotify)
 }

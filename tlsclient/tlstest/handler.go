@@ -23,6 +23,10 @@ func Handler(handler http.Handler) Script {
 					Conn: c.Index, Serial: c.Serial(), Method: r.Method, Target: r.RequestURI, Host: r.Host,
 					ID: r.Header.Get(IDHeader),
 				})
+				if status := c.turnedAway(); status != 0 {
+					w.WriteHeader(status)
+					return
+				}
 				handler.ServeHTTP(w, r)
 			}),
 			ConnState: listener.watch,

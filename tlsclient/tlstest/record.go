@@ -45,6 +45,8 @@ type records struct {
 	serials  []string
 	failures []error
 	received []byte
+	rejected map[string]Rejection // by serial
+	uses     map[string]Use       // by serial
 	changed  chan struct{}
 }
 
@@ -69,9 +71,18 @@ func (l *records) handshake(state tls.ConnectionState, err error) {
 		if state.DidResume {
 			st.Resumed++
 		}
+		id := serial(state)
 		if len(l.serials) < keep {
-			l.serials = append(l.serials, serial(state))
+			l.serials = append(l.serials, id)
 		}
+		l.use(id, func(u *Use, now time.Time) {
+			u.Handshakes++
+			u.Open++
+			if u.First.IsZero() {
+				u.First = now
+			}
+			u.LastHandshake, u.Closed = now, time.Time{}
+		})
 	})
 }
 
@@ -81,6 +92,10 @@ func (l *records) request(seen *Seen) {
 		if len(l.requests) < keep {
 			l.requests = append(l.requests, seen)
 		}
+		l.use(seen.Serial, func(u *Use, now time.Time) {
+			u.Requests++
+			u.LastRequest = now
+		})
 		if seen.ID != "" {
 			if l.counts == nil {
 				l.counts = map[string]int{}

@@ -29,6 +29,12 @@ func perRequest(answer func(c *Conn, r *Request) bool) Script {
 			if _, err := c.ReadBody(r); err != nil {
 				return
 			}
+			if status := c.turnedAway(); status != 0 {
+				if c.Write(Response(status, "")) != nil || r.Close {
+					return
+				}
+				continue
+			}
 			if !answer(c, r) || r.Close {
 				return
 			}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"sync"
 	"testing"
+	"time"
 )
 
 // IDHeader is the request field by which [Server.Count] tells how often one request arrived.
@@ -88,10 +89,10 @@ func NewServer(tb testing.TB, opts ServerOptions) *Server {
 		Addr:     listener.Addr().String(),
 		URL:      "https://" + listener.Addr().String(),
 		opts:     opts,
-		config:   serverConfig(opts),
 		listener: listener.(*net.TCPListener),
 		open:     map[*Conn]struct{}{},
 	}
+	s.config = s.tlsConfig()
 	s.log.changed = make(chan struct{})
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.running.Go(s.accept)
@@ -105,7 +106,8 @@ func NewHTTPServer(tb testing.TB, ca *CA, handler http.Handler) *Server {
 	return NewServer(tb, ServerOptions{CA: ca, Script: Handler(handler)})
 }
 
-func serverConfig(opts ServerOptions) *tls.Config {
+func (s *Server) tlsConfig() *tls.Config {
+	opts := &s.opts
 	config := &tls.Config{
 		Certificates: []tls.Certificate{opts.Identity.TLS()},
 		ClientAuth:   tls.RequireAndVerifyClientCert,
@@ -115,6 +117,7 @@ func serverConfig(opts ServerOptions) *tls.Config {
 	if opts.Version != 0 {
 		config.MinVersion, config.MaxVersion = opts.Version, opts.Version
 	}
+	config.VerifyConnection = s.log.admit
 	if opts.RefuseClient {
 		config.VerifyConnection = func(tls.ConnectionState) error { return errors.New("client certificate refused by the test") }
 	}
@@ -182,5 +185,15 @@ func (s *Server) forget(c *Conn) {
 	s.mu.Lock()
 	delete(s.open, c)
 	s.mu.Unlock()
-	s.log.update(func(st *Stats) { st.Open-- })
+	id := c.Serial()
+	s.log.update(func(st *Stats) {
+		st.Open--
+		if c.served {
+			s.log.use(id, func(u *Use, now time.Time) {
+				if u.Open--; u.Open == 0 {
+					u.Closed = now
+				}
+			})
+		}
+	})
 }

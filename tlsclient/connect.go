@@ -1,0 +1,102 @@
+package tlsclient
+
+import "time"
+
+// connect opens a connection whose place is counted already, and gives the place
+// back if that fails. What was begun with a generation that was replaced meanwhile is
+// begun again with the present one: nothing has been written yet.
+func (u *Upstream) connect(l *link, ex *exchange) (*conn, error) {
+	for {
+		begun := time.Now()
+		c, err := l.dial(ex)
+		ex.connect += time.Since(begun)
+		kept, next, err := u.dialled(l, ex, c, err)
+		if c != nil && !kept {
+			c.close()
+		}
+		switch {
+		case err != nil:
+			return nil, err
+		case kept:
+			return c, nil
+		}
+		l = next
+	}
+}
+
+// dialled enters what came of a dial into the books. If it is neither kept nor an
+// error, next is the link to dial instead.
+func (u *Upstream) dialled(l *link, ex *exchange, c *conn, err error) (kept bool, next *link, _ error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	e := l.endpoint
+	replaced := l.pool.retired.Load()
+	if err == nil {
+		e.shunned, e.down = time.Time{}, false
+		u.count.opened++
+		if c.resumed {
+			u.count.resumed++
+		}
+		if !replaced {
+			l.pool.conns[c] = struct{}{}
+			return true, nil, nil
+		}
+		u.count.closed[closedRetired]++
+	}
+	e.pending--
+	if replaced && ex.stopped == nil && (err == nil || ofGeneration(err)) {
+		next, err = u.aim(ex)
+		return false, next, err
+	}
+	u.freed(1)
+	if err == nil {
+		return false, nil, ex.stopped
+	}
+	e.attempts.Add(1)
+	ex.tried = append(ex.tried, e)
+	if f := asError(err); f != nil && f.Fault == FaultUpstream {
+		e.shunned, e.down = time.Now().Add(shunTime), true
+	}
+	return false, nil, err
+}
+
+// ofGeneration reports whether a dial that failed with err might succeed with another
+// generation.
+func ofGeneration(err error) bool {
+	e := asError(err)
+	if e == nil {
+		return false
+	}
+	switch e.Class {
+	case ClientCertRejected, TLSVerifyFailed, TLSFailed, IdentityExpired, IdentityUnavailable:
+		return true
+	}
+	return false
+}
+
+// renew gives ex a new connection in place of c, whose generation was replaced before
+// anything was written to it.
+func (u *Upstream) renew(c *conn, ex *exchange) (*conn, error) {
+	u.mu.Lock()
+	c.link.endpoint.pending--
+	u.drop(c, closedRetired)
+	l, err := u.aim(ex)
+	u.mu.Unlock()
+	c.close()
+	if err != nil {
+		return nil, err
+	}
+	return u.connect(l, ex)
+}
+
+// aim chooses the link for a connection whose place is counted already, and gives the
+// place back if there is none. The mutex is held.
+func (u *Upstream) aim(ex *exchange) (*link, error) {
+	l, err := u.choose(ex, time.Now())
+	if err != nil {
+		u.freed(1)
+		return nil, err
+	}
+	l.endpoint.pending++
+	return l, nil
+}
