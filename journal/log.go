@@ -92,6 +92,7 @@ type Log struct {
 	follows atomic.Int64       // followers that are there
 	stop    chan struct{}
 	done    chan struct{}
+	disk    atomic.Int64  // since when the writer is with the disk, nanoseconds; 0: it is not
 	looked  chan struct{} // closed when the directory was opened for the first time, or could not be
 	once    sync.Once
 

@@ -14,9 +14,12 @@ const (
 	Reloading      = "reloading"        // a reload begins
 	Reloaded       = "reloaded"         // a reload is over and holds
 	ReloadFailed   = "reload_failed"    // a reload has changed nothing; one event for each error
+	ReloadAborted  = "reload_aborted"   // a reload is over and has changed nothing
 	Draining       = "draining"         // the daemon lets exchanges finish
 	DrainCut       = "drain_cut"        // connections were cut at the end of a drain
 	HandedOver     = "handed_over"      // idle connections go to the next process
+	HandOverFailed = "hand_over_failed" // connections could not go to the next process
+	CopiesKept     = "copies_kept"      // systemd could not be told to drop what it has passed on
 	TakenOver      = "taken_over"       // idle connections came from the last process
 	Stopped        = "stopped"          // the daemon has drained and ends
 	WatchdogFailed = "watchdog_failed"  // a check of the watchdog fails
@@ -70,9 +73,12 @@ const (
 	idReloading      = "bfae366481e34f7c91e55f684b972d9e"
 	idReloaded       = "61888285aa7c4f5c9165b61b315a8268"
 	idReloadFailed   = "c515524da40946cfad4d87620248c747"
+	idReloadAborted  = "8aaac570f606417f8d2cefc0366845cd"
 	idDraining       = "32334d5cf88c478ea54f4a6bb84b1ee7"
 	idDrainCut       = "39d8dc8901e64d0f9120a4f45409781a"
 	idHandedOver     = "17eda979074e42fe99fbb23afe569e1b"
+	idHandOverFailed = "bbdf9168f9c74125bc8ac157631b42c7"
+	idCopiesKept     = "276024893e4144cdb1f00e775c7c3514"
 	idTakenOver      = "fa966fa3dd24429badf199031a224aad"
 	idStopped        = "c4cc4b3a769d4ab1a255c85cb8afb370"
 	idWatchdogFailed = "00a748194e3940ce884808335b654bb0"

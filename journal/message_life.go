@@ -78,6 +78,13 @@ on. Each error has an event of its own. Mend them, try with "mtlsproxyctl check"
 and reload again with "systemctl reload mtlsproxy.service". A certificate that is
 not replaced expires all the same.`,
 		},
+		{
+			ID: idReloadAborted, Event: ReloadAborted, Attrs: []string{"by", "took"},
+			Subject: "mtlsproxy has ended a reload without a change",
+			Manuals: []string{"mtlsproxy.toml(5)", "mtlsproxyctl(1)"},
+			Explanation: `The reload asked for by @MTLS_BY@ is over after @MTLS_TOOK@, and the daemon goes on as
+it was: there were errors, each of which has an event before this one.`,
+		},
 	}
 }
 
@@ -113,6 +120,32 @@ TimeoutStopSec= of the unit.`,
 			Manuals: []string{"mtlsproxyd(8)"},
 			Explanation: `For a restart, @MTLS_CONNECTIONS@ idle client connections were left with systemd.
 The next process serves them; their clients notice nothing.`,
+		},
+		{
+			ID: idHandOverFailed, Event: HandOverFailed, Attrs: []string{"handed_over", "connections", "error"},
+			Subject: "mtlsproxy could not hand over every connection",
+			Manuals: []string{"mtlsproxyd(8)"},
+			Explanation: `Of @MTLS_CONNECTIONS@ idle client connections, @MTLS_HANDED_OVER@ were left with systemd
+for the next process:
+
+  @MTLS_ERROR@
+
+The others were closed; requests that had come in on them were answered if there was
+time. Their clients connect anew. LimitNOFILE= and FileDescriptorStoreMax= of the unit
+bound what can be handed over.`,
+		},
+		{
+			ID: idCopiesKept, Event: CopiesKept, Attrs: []string{"error"},
+			Subject: "systemd keeps copies of what it has passed to mtlsproxy",
+			Manuals: []string{"mtlsproxyd(8)"},
+			Explanation: `The daemon has taken over what the process before it had left with systemd, but could
+not tell systemd to drop it:
+
+  @MTLS_ERROR@
+
+Descriptors that the daemon does not serve stay open until the service is stopped, and
+are passed to it with each start. "systemctl stop" and "systemctl start" of
+mtlsproxy.service clear the store; it holds as many as FileDescriptorStoreMax= says.`,
 		},
 		{
 			ID: idTakenOver, Event: TakenOver, Attrs: []string{"connections"},

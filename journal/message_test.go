@@ -96,3 +96,34 @@ func TestEventsInTheSourceHaveMessages(t *testing.T) {
 	}
 	t.Logf("%d events are written as text", found)
 }
+
+// An event that nobody logs has an explanation that nobody will ever read.
+func TestEveryMessageHasAnEventInTheSource(t *testing.T) {
+	names := map[string]string{} // of the constants, by event
+	ids, err := os.ReadFile("message_ids.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, match := range regexp.MustCompile(`(?m)^\t([A-Z]\w*) += "([a-z_]+)"`).FindAllStringSubmatch(string(ids), -1) {
+		names[match[2]] = match[1]
+	}
+	var all strings.Builder
+	err = filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		name := filepath.Base(path)
+		if err != nil || d.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") || strings.HasPrefix(name, "message") {
+			return err
+		}
+		source, err := os.ReadFile(path)
+		all.Write(source)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range Messages() {
+		call := regexp.MustCompile(`("event", |EventAttr, )("` + m.Event + `"|(journal\.)?` + names[m.Event] + `\b)`)
+		if names[m.Event] == "" || !call.MatchString(all.String()) {
+			t.Errorf("%s: no code logs this event", m.Event)
+		}
+	}
+}

@@ -170,6 +170,7 @@ func (w *writer) tidy() {
 	if w.store.lock == nil {
 		return
 	}
+	defer w.disk()()
 	if w.full() {
 		if err := w.seal(); err != nil {
 			w.l.setProblem(err)
@@ -183,6 +184,7 @@ func (w *writer) tidy() {
 
 // mend sees to a segment that a query found damaged.
 func (w *writer) mend(d damagedReport) {
+	defer w.disk()()
 	for _, seg := range w.store.segments {
 		if seg.number != d.segment.number || seg.repair != d.segment.repair {
 			continue

@@ -1,6 +1,13 @@
 package journal
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
+
+// slowDisk is for how long the disk may keep the writer before Stats complains. It is
+// longer than any sync of a disk that works, and shorter than anybody waits for records.
+const slowDisk = 5 * time.Second
 
 // Stats is the state of a log.
 type Stats struct {
@@ -53,6 +60,9 @@ func (l *Log) Stats() Stats {
 	if l.problem != nil {
 		s.Err = l.problem.Error()
 	}
+	if since := time.Unix(0, l.disk.Load()); since.UnixNano() != 0 && time.Since(since) > slowDisk {
+		s.Err = diskIsSlow(since, l.o.Directory)
+	}
 	for i, seg := range l.segments {
 		d := Segment{
 			Name: seg.name(), Records: seg.records, Size: seg.size, Problem: seg.problem,
@@ -67,6 +77,10 @@ func (l *Log) Stats() Stats {
 		s.Segments = append(s.Segments, d)
 	}
 	return s
+}
+
+func diskIsSlow(since time.Time, directory string) string {
+	return fmt.Sprintf("the disk has not answered since %s; is the file system of %q frozen, or its device gone?", since.UTC().Format(time.RFC3339), directory)
 }
 
 func (l *Log) publish(segments []*segment, quarantined []Quarantined) {

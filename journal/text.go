@@ -12,36 +12,45 @@ import (
 	"syscall"
 )
 
-// NewHandler returns the handler for events of level and above that suits what stderr is:
+// An Outlet takes events out of the process: a *Journald, or a *Text. Its methods may be
+// called from several goroutines.
+type Outlet interface {
+	// Dropped returns how many events were lost since the start.
+	Dropped() uint64
+	// Close sends what waits, for a second at most.
+	Close() error
+}
+
+// NewHandler returns the handler for events of level and above that suits what stderr is,
+// and its Outlet, whose Close must be called before the end of the process:
 //
-//   - the journal, as $JOURNAL_STREAM says: journald's native protocol, through the
-//     returned Journald. Call its Close before the end of the process.
+//   - the journal, as $JOURNAL_STREAM says: journald's native protocol.
 //   - the journal, but nobody listens on journald's socket, or a pipe or socket with
 //     which systemd has started this very process: lines of text that begin with their
 //     priority, as sd-daemon(3) has it ("<4>") and SyslogLevelPrefix=
 //     expects it.
 //   - anything else: text with time and level.
 //
-// The Journald is nil in all cases but the first; that is what its methods allow.
-func NewHandler(stderr *os.File, getenv func(string) string, level slog.Leveler) (slog.Handler, *Journald) {
+// No event waits for a reader, or for a disk.
+func NewHandler(stderr *os.File, getenv func(string) string, level slog.Leveler) (slog.Handler, Outlet) {
 	return pickHandler(stderr, getenv, level, JournaldSocket, os.Getpid())
 }
 
-func pickHandler(stderr *os.File, getenv func(string) string, level slog.Leveler, socket string, pid int) (slog.Handler, *Journald) {
+func pickHandler(stderr *os.File, getenv func(string) string, level slog.Leveler, socket string, pid int) (slog.Handler, Outlet) {
 	info, err := stderr.Stat()
-	if err != nil {
-		return newText(stderr, level), nil // there is nothing to tell it apart by
-	}
-	if isJournalStream(info, getenv("JOURNAL_STREAM")) {
+	if err == nil && isJournalStream(info, getenv("JOURNAL_STREAM")) {
 		if j, err := OpenJournald(socket); err == nil {
 			return j.Handler(level), j
 		}
-		return newPrefixed(stderr, level), nil
+		t := OpenText(stderr)
+		return newPrefixed(t, level), t
 	}
-	if info.Mode()&(fs.ModeNamedPipe|fs.ModeSocket) != 0 && getenv("SYSTEMD_EXEC_PID") == strconv.Itoa(pid) {
-		return newPrefixed(stderr, level), nil
+	t := OpenText(stderr)
+	// Without what Stat says there is nothing to tell it apart by.
+	if err == nil && info.Mode()&(fs.ModeNamedPipe|fs.ModeSocket) != 0 && getenv("SYSTEMD_EXEC_PID") == strconv.Itoa(pid) {
+		return newPrefixed(t, level), t
 	}
-	return newText(stderr, level), nil
+	return newText(t, level), t
 }
 
 // isJournalStream reports whether a file is the one that systemd has connected to the

@@ -1,13 +1,18 @@
 package journal
 
 import (
+	"bufio"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
+
+	"github.com/mtlsproxy/mtlsproxy/tlsclient/tlstest/leak"
 )
 
 // stream is what JOURNAL_STREAM says if f is connected to the journal.
@@ -74,7 +79,8 @@ func TestTextSuitsWhatStderrIs(t *testing.T) {
 		"a pipe of somebody whom systemd started": {map[string]string{"SYSTEMD_EXEC_PID": "76"}, plain},
 	} {
 		h, j := pickHandler(w, func(k string) string { return c.env[k] }, slog.LevelInfo, none, 77)
-		if j != nil {
+		defer j.Close()
+		if _, ok := j.(*Journald); ok {
 			t.Errorf("%s: events go to a journald that is not there", name)
 		}
 		log := slog.New(h)
@@ -100,8 +106,9 @@ func TestAFileOfSystemdHasPlainText(t *testing.T) {
 	}
 	defer f.Close()
 	env := map[string]string{"SYSTEMD_EXEC_PID": "77", "JOURNAL_STREAM": "1:2"}
-	h, _ := pickHandler(f, func(k string) string { return env[k] }, slog.LevelInfo, JournaldSocket, 77)
+	h, outlet := pickHandler(f, func(k string) string { return env[k] }, slog.LevelInfo, JournaldSocket, 77)
 	slog.New(h).Info("started")
+	outlet.Close()
 	if got, err := os.ReadFile(path); err != nil || !strings.HasPrefix(string(got), "time=") {
 		t.Errorf("%q, %v", got, err)
 	}
@@ -119,4 +126,63 @@ func TestPrefixesOfGroupsStayAttributes(t *testing.T) {
 	if got, want := line(t, r), "<7>msg=y\n"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
+}
+
+func TestAReaderThatDoesNotReadHoldsNobodyUp(t *testing.T) {
+	leak.Check(t)
+	r, w := pipe(t)
+	out := OpenText(w)
+	log := slog.New(newText(out, slog.LevelInfo))
+	const events = maxWaiting + 2000 // more than a pipe and the queue hold
+	for i := range events {
+		log.Info("an event", "number", i) // would hang here
+	}
+	dropped := out.Dropped()
+	if dropped == 0 {
+		t.Error("nothing was dropped")
+	}
+	closed := make(chan struct{})
+	lines := make(chan int)
+	var told string
+	go func() {
+		n := 0
+		in := bufio.NewScanner(r)
+		for in.Scan() {
+			if strings.Contains(in.Text(), "events were dropped") {
+				told = in.Text()
+				continue
+			}
+			n++
+		}
+		lines <- n
+	}()
+	go func() {
+		out.Close()
+		close(closed)
+	}()
+	<-closed
+	w.Close()
+	if n := <-lines; n != events-int(dropped) {
+		t.Errorf("%d lines of %d events, %d dropped", n, events, dropped)
+	}
+	if !strings.HasPrefix(told, strconv.FormatUint(dropped, 10)+" events were dropped") {
+		t.Errorf("it says %q, want %d", told, dropped)
+	}
+}
+
+func TestCloseDoesNotWaitForAReader(t *testing.T) {
+	leak.Check(t)
+	r, w := pipe(t)
+	out := OpenText(w)
+	for range maxWaiting {
+		fmt.Fprintln(out, strings.Repeat("x", 100))
+	}
+	begun := time.Now()
+	if err := out.Close(); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(begun); took > 5*closeTime {
+		t.Errorf("Close took %v", took)
+	}
+	r.Close() // ends the write that hangs
 }

@@ -88,6 +88,25 @@ func (w *writer) run() {
 	}
 }
 
+// disk notes that the writer turns to the disk, until the returned function is called,
+// and says so if that takes long. Within it, it notes nothing new.
+func (w *writer) disk() (done func()) {
+	begun := time.Now()
+	if !w.l.disk.CompareAndSwap(0, begun.UnixNano()) {
+		return func() {}
+	}
+	o := &w.l.o
+	complaint := time.AfterFunc(slowDisk, func() {
+		o.Log.Error("the request log cannot be written; requests are served without", "event", "log_failing", "directory", o.Directory, "error", diskIsSlow(begun, o.Directory))
+	})
+	return func() {
+		w.l.disk.Store(0)
+		if !complaint.Stop() {
+			o.Log.Info("the disk of the request log answers again", "event", "log_healed", "directory", o.Directory, "dropped", w.l.buffer.usage().dropped)
+		}
+	}
+}
+
 // commit writes what waits, and sets the time for what comes.
 func (w *writer) commit() {
 	start := time.Now()
@@ -110,6 +129,7 @@ var errDirectoryGone = errors.New("the directory of the request log was removed"
 
 // step writes until nothing waits that was there when it began.
 func (w *writer) step() error {
+	defer w.disk()()
 	if !w.store.held() { // somebody has removed the directory, or put another in its place
 		w.abandon(errDirectoryGone)
 		w.store.close()
@@ -205,6 +225,7 @@ func (w *writer) batch() (uint64, error) {
 
 // finish writes what waits at the end.
 func (w *writer) finish() {
+	defer w.disk()()
 	err := w.step()
 	if w.live != nil {
 		err = errors.Join(err, w.live.close(false))

@@ -30,6 +30,9 @@ func (b backend) Status(context.Context) api.Status {
 		Log: b.LogStats(), Level: b.Level(),
 	}
 	t := b.meters.totals()
+	for _, u := range b.overruled(b.world.Load().config) {
+		s.Notes = append(s.Notes, u.text)
+	}
 	s.Requests, s.Errors, s.InFlight = t.requests, t.errors, t.inFlight
 	return s
 }
@@ -84,32 +87,6 @@ func filled(list []string) []string {
 		return []string{}
 	}
 	return list
-}
-
-// Identities implements admin.Viewer.
-func (b backend) Identities() []api.Identity {
-	w := b.world.Load()
-	out := []api.Identity{}
-	for _, c := range w.config.Identities {
-		id := w.identities[c.Name]
-		leaf := id.generation.Leaf
-		i := api.Identity{
-			Name: c.Name, Generation: id.generation.Number, Subject: leaf.Subject.String(), Issuer: leaf.Issuer.String(),
-			Serial: id.generation.Serial(), SANs: sans(leaf), NotBefore: leaf.NotBefore.UTC(), NotAfter: leaf.NotAfter.UTC(),
-			Loaded: id.loaded.UTC(), Cert: c.Cert, Key: c.Key, CA: c.CA, CRL: c.CRL, Upstreams: []string{},
-			Anchors: id.generation.Anchors(),
-		}
-		if c.SystemCA {
-			i.CA = "system"
-		}
-		for _, u := range w.config.Upstreams {
-			if u.Identity == c.Name {
-				i.Upstreams = append(i.Upstreams, u.Name)
-			}
-		}
-		out = append(out, i)
-	}
-	return out
 }
 
 // Connections implements admin.Viewer.

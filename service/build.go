@@ -5,7 +5,6 @@ import (
 	"net"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/mtlsproxy/mtlsproxy/service/config"
 	"github.com/mtlsproxy/mtlsproxy/service/front"
@@ -14,9 +13,6 @@ import (
 	"github.com/mtlsproxy/mtlsproxy/tlsclient/http1"
 	"github.com/mtlsproxy/mtlsproxy/tlsclient/rawconn"
 )
-
-// retireTimeout is how long busy connections may outlive their generation.
-const retireTimeout = 30 * time.Second
 
 // upstreamOptions is what tlsclient needs to know of an upstream.
 func upstreamOptions(u *config.Upstream, l *config.Limits, b *rawconn.Buffers) (tlsclient.Options, error) {
@@ -35,7 +31,7 @@ func upstreamOptions(u *config.Upstream, l *config.Limits, b *rawconn.Buffers) (
 		BodyIdleTimeout:  u.Timeout.Idle,
 		TotalTimeout:     u.Timeout.Total,
 		ResolveInterval:  u.ResolveInterval,
-		RetireTimeout:    retireTimeout,
+		RetireTimeout:    u.Pool.RetireTimeout,
 		Limits:           http1.Limits{Head: int(l.UpstreamHeaderBytes), Fields: l.HeaderFields, Target: int(l.TargetBytes)},
 		Buffers:          b,
 	}

@@ -7,10 +7,6 @@ import (
 	"github.com/mtlsproxy/mtlsproxy/service/admin/api"
 )
 
-// soon is how long before its end a certificate is a matter for the operator, if it
-// lives long enough for that to mean anything.
-const soon = 7 * 24 * time.Hour
-
 // diagnosis collects what is wrong.
 type diagnosis struct{ reasons []api.Reason }
 
@@ -26,7 +22,7 @@ func (b backend) Health() api.Health {
 	if len(w.config.Routes) == 0 {
 		d.add(api.Failing, "configuration", "there is no route, so every request is answered with 503", "write a [[route]], then reload")
 	}
-	d.identities(w, time.Now())
+	d.identities(w, b.Identities())
 	b.checkUpstreams(&d)
 	b.checkConfig(&d)
 	b.checkLog(&d, w)
@@ -51,21 +47,24 @@ func (d *diagnosis) phase(p Phase) {
 	}
 }
 
-// identities complains about certificates that are not valid, or not for long.
-func (d *diagnosis) identities(w *world, now time.Time) {
-	for _, c := range w.config.Identities {
-		leaf := w.identities[c.Name].generation.Leaf
-		subject := fmt.Sprintf("identity %q", c.Name)
-		left, life := leaf.NotAfter.Sub(now), leaf.NotAfter.Sub(leaf.NotBefore)
-		switch {
-		case left <= 0:
-			d.add(api.Degraded, subject, "its certificate expired on "+leaf.NotAfter.UTC().Format(time.RFC3339)+"; its upstreams are not asked",
-				"put a new certificate and key in place, then reload")
-		case now.Before(leaf.NotBefore):
-			d.add(api.Degraded, subject, "its certificate is not valid before "+leaf.NotBefore.UTC().Format(time.RFC3339), "check the clock")
-		case left < soon && left < life/3:
-			d.add(api.Degraded, subject, fmt.Sprintf("its certificate expires on %s, in %v", leaf.NotAfter.UTC().Format(time.RFC3339), left.Round(time.Minute)),
-				"put a new certificate and key in place, then reload")
+// identities complains about certificates that cannot be used, or not for long. Files
+// that do not fit each other for a moment are what every rotation looks like.
+func (d *diagnosis) identities(w *world, list []api.Identity) {
+	for i := range list {
+		id := &list[i]
+		subject := fmt.Sprintf("identity %q", id.Name)
+		const replace = "put a certificate and its key in place; they are noticed"
+		switch id.State {
+		case api.IdentityUnavailable:
+			d.add(api.Degraded, subject, "it cannot be used, and its upstreams are not asked: "+id.Error, replace)
+		case api.IdentityExpired:
+			d.add(api.Degraded, subject, "its certificate expired on "+id.NotAfter.Format(time.RFC3339)+"; its upstreams are not asked", replace)
+		case api.IdentityExpiring:
+			left := time.Until(id.NotAfter).Round(time.Minute)
+			d.add(api.Degraded, subject, fmt.Sprintf("its certificate expires on %s, in %v", id.NotAfter.Format(time.RFC3339), left), replace)
+		}
+		if id.Error != "" && id.Generation > 0 && w.identities[id.Name].State().Lasting {
+			d.add(api.Degraded, subject, "its files cannot be used, and the certificate of before serves on: "+id.Error, "mend them; they are tried again and again")
 		}
 	}
 }

@@ -6,39 +6,67 @@ import (
 	"time"
 
 	"github.com/mtlsproxy/mtlsproxy/service/config"
+	"github.com/mtlsproxy/mtlsproxy/service/identity"
+	"github.com/mtlsproxy/mtlsproxy/service/sd"
 	"github.com/mtlsproxy/mtlsproxy/tlsclient"
 )
 
-// identity is a loaded identity and what it was made from.
-type identity struct {
-	config     config.Identity
-	generation *tlsclient.Generation
-	loaded     time.Time
+// member is an identity of a world.
+type member struct {
+	*identity.Identity
+	config config.Identity
+	found  *identity.Found // when the world was built
 }
 
-// loadIdentities reads every identity. One whose files say what they said before
-// keeps its generation. All that is wrong with any of them is in the error.
-func loadIdentities(c *config.Config, old map[string]*identity, now time.Time) (map[string]*identity, error) {
-	loaded := make(map[string]*identity, len(c.Identities))
+// tryIdentities tries the files of every identity. One with the same files as before is
+// the same identity. All that is wrong with any of them is in the error, but for those
+// that a daemon can do without: see dispensable.
+func (s *Service) tryIdentities(c *config.Config, old *world, now time.Time) (map[string]*member, error) {
+	members := make(map[string]*member, len(c.Identities))
 	var errs []error
 	for _, id := range c.Identities {
-		before := old[id.Name]
-		number := uint64(1)
-		if before != nil {
-			number = before.generation.Number + 1
-		}
-		files := tlsclient.Identity{Name: id.Name, Cert: id.Cert, Key: id.Key, CA: id.CA, SystemCA: id.SystemCA, CRL: id.CRL}
-		g, err := files.Load(number, now)
+		before := old.identities[id.Name]
+		m := &member{config: id}
 		switch {
-		case err != nil:
-			errs = append(errs, identityErrors(id.Name, err)...)
-		case before != nil && before.generation.Same(g):
-			loaded[id.Name] = &identity{config: id, generation: before.generation, loaded: before.loaded}
+		case before == nil:
+			m.Identity = identity.New(s.identityFiles(id))
+		case before.config == id:
+			m.Identity = before.Identity
 		default:
-			loaded[id.Name] = &identity{config: id, generation: g, loaded: now}
+			m.Identity = before.Identity.With(s.identityFiles(id))
+		}
+		m.found = m.Try(now)
+		if m.found.Err != nil && !s.dispensable(m, before, old) {
+			errs = append(errs, identityErrors(id.Name, m.found.Err)...)
+		}
+		members[id.Name] = m
+	}
+	return members, errors.Join(errs...)
+}
+
+// dispensable reports whether the daemon goes on without a usable identity. One that
+// starts does: its other routes serve, and those of the identity say what is missing. A
+// reload does for what it did not have before either; it does not break what works.
+func (s *Service) dispensable(m, before *member, old *world) bool {
+	if old.config == nil {
+		return !s.Strict
+	}
+	return before != nil && before.Identity == m.Identity && m.Generation() == nil
+}
+
+// identityFiles is what an identity is made of, and which of it does not change while
+// the daemon runs.
+func (s *Service) identityFiles(c config.Identity) (files tlsclient.Identity, static string) {
+	files = tlsclient.Identity{
+		Name: c.Name, Cert: c.Cert, Key: c.Key, PKCS12: c.PKCS12, Passphrase: c.Passphrase,
+		CA: c.CA, SystemCA: c.SystemCA, CRL: c.CRL,
+	}
+	for _, path := range files.Files() {
+		if sd.InCredentials(s.Getenv, path) {
+			static = path
 		}
 	}
-	return loaded, errors.Join(errs...)
+	return files, static
 }
 
 // identityErrors puts the identity's name before each thing that is wrong with it.
@@ -52,4 +80,70 @@ func identityErrors(name string, err error) []error {
 		errs = append(errs, identityErrors(name, e)...)
 	}
 	return errs
+}
+
+// tendIdentities has the identities of w tried whenever their files change.
+func (s *Service) tendIdentities(w *world) {
+	var list []*identity.Identity
+	for _, c := range w.config.Identities {
+		list = append(list, w.identities[c.Name].Identity)
+	}
+	s.tender.Set(list, w.config.Reload.Poll)
+}
+
+// rotate tries identities, in turn with reloads, and goes over to what is new.
+func (s *Service) rotate(names []string) {
+	s.inTurn(func() {
+		w := s.world.Load()
+		for _, name := range names {
+			if m := w.identities[name]; m != nil {
+				s.take(w, m, m.Try(time.Now()))
+			}
+		}
+	})
+}
+
+// take makes what was found of an identity what its upstreams show, and tells of it.
+func (s *Service) take(w *world, m *member, found *identity.Found) {
+	m.Take(found)
+	for _, u := range w.upstreams {
+		if u.config.Identity == m.Name() {
+			u.show(m.Identity)
+		}
+	}
+	m.Report(s.Log, time.Now())
+}
+
+// show gives an upstream the generation in use of its identity.
+func (u *upstream) show(id *identity.Identity) {
+	state := id.State()
+	switch {
+	case state.Generation == nil:
+		u.client.Lack(lackClass(state.Err), fmt.Errorf("identity %q cannot be used: %w", id.Name(), state.Err))
+	case u.client.Generation() != state.Generation:
+		u.client.Use(state.Generation)
+	}
+}
+
+// lackClass is the class of answers for want of an identity.
+func lackClass(err error) tlsclient.Class {
+	if tlsclient.ReasonOf(err) == tlsclient.ReasonExpired {
+		return tlsclient.IdentityExpired
+	}
+	return tlsclient.IdentityUnavailable
+}
+
+// inTurn does something between reloads and other changes of the world, and returns
+// once it is done, or the daemon ends.
+func (s *Service) inTurn(f func()) {
+	done := make(chan struct{})
+	select {
+	case s.tasks <- func() { defer close(done); f() }:
+	case <-s.leaving:
+		return
+	}
+	select {
+	case <-done:
+	case <-s.leaving:
+	}
 }

@@ -27,6 +27,10 @@ type wanted struct {
 
 // listen opens what w listens on and old does not yet: all of it or nothing.
 func (s *Service) listen(w, old *world) error {
+	if err := s.checkInstance(); err != nil {
+		w.discard(old)
+		return err
+	}
 	s.takePassed(w, old)
 	var errs []error
 	taken := make(map[string]int)
@@ -147,8 +151,10 @@ func (s *Service) serve(w, old *world) {
 			s.front.Remove(p.Listener)
 		}
 	}
+	s.warnOverruled(w.config)
 	s.serveOperator(w, old)
 	s.watchConfig(w)
+	s.tendIdentities(w)
 }
 
 // nameListeners tells the routes the names of the listeners.
@@ -169,15 +175,23 @@ func (s *Service) accept(l *listener) {
 }
 
 // adoptClients serves the connections that the process before this one has handed
-// over.
-func (s *Service) adoptClients(w *world) {
+// over, and returns how many.
+func (s *Service) adoptClients(w *world) (adopted int) {
+	lost := make(map[string]int)
 	for _, c := range s.Passed.Clients {
 		i := slices.IndexFunc(w.listeners, func(p wanted) bool { return p.name == c.Listener })
 		if i < 0 {
 			_ = c.Close() // it is between two exchanges: its client connects anew
+			lost[c.Listener]++
 			continue
 		}
-		s.front.Adopt(w.listeners[i].Listener, c.Conn)
+		if s.front.Adopt(w.listeners[i].Listener, c.Conn) {
+			adopted++
+		}
 	}
 	s.Passed.Clients = nil
+	for name, n := range lost {
+		s.Log.Warn("connections that were handed over are closed: the listener by which they came is no more", "event", "descriptor_ignored", "name", name, "connections", n, "error", fmt.Sprintf("there is no listener %q", name))
+	}
+	return adopted
 }

@@ -4,23 +4,29 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
-	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/mtlsproxy/mtlsproxy/journal"
 	"github.com/mtlsproxy/mtlsproxy/service/config"
+	"github.com/mtlsproxy/mtlsproxy/service/front"
 	"github.com/mtlsproxy/mtlsproxy/service/sd"
+	"github.com/mtlsproxy/mtlsproxy/service/watch"
+	"github.com/mtlsproxy/mtlsproxy/tlsclient"
 )
 
 // What is asked of the service manager is bounded: it has others to care for.
 const (
-	managerTime = 5 * time.Second // to take connections, or to drop them
-	extendEvery = 2 * time.Second // while the drain goes on
-	extendBy    = 5 * time.Second
-	reportEvery = 5 * time.Second // how often the status may change
+	managerTime = 5 * time.Second  // to take connections, or to drop them
+	extendEvery = 2 * time.Second  // from the begin of the drain to the end of the process …
+	extendBy    = 5 * time.Second  // … but what comes after the drain's budget …
+	extendPast  = 10 * time.Second // … is not waited for longer than this
+	reportEvery = 5 * time.Second  // how often the status may change
+	lookEvery   = time.Second      // how often the upstreams are looked at
 )
 
 // sortPassed closes what was passed to the process and nobody asked for, and says so.
@@ -53,6 +59,9 @@ func (s *Service) announce(p Phase) {
 	switch p {
 	case Running:
 		s.Notify.Ready(s.summary())
+		if len(s.world.Load().config.Routes) == 0 {
+			s.Log.Warn("there is no route yet: every request is answered with 503", "event", journal.Unconfigured, "file", s.File)
+		}
 	case Reloading:
 		s.Notify.Reloading("reloading the configuration")
 	case Draining:
@@ -71,30 +80,51 @@ func (s *Service) summary() string {
 		}
 	}
 	text := fmt.Sprintf("serving %d listeners, %d upstreams", len(w.listeners), len(w.upstreams))
-	var first *identity
-	for _, id := range w.identities {
-		if first == nil || id.generation.Leaf.NotAfter.Before(first.generation.Leaf.NotAfter) {
-			first = id
+	var first *tlsclient.Generation
+	for _, m := range w.identities {
+		if g := m.Generation(); g != nil && (first == nil || g.Leaf.NotAfter.Before(first.Leaf.NotAfter)) {
+			first = g
 		}
 	}
 	if first != nil {
-		text += fmt.Sprintf("; certificate of identity %s until %s", first.config.Name, first.generation.Leaf.NotAfter.UTC().Format("2006-01-02 15:04 MST"))
+		text += fmt.Sprintf("; certificate of identity %s until %s", first.Identity, first.Leaf.NotAfter.UTC().Format("2006-01-02 15:04 MST"))
 	}
 	return text
 }
 
 // unstore drops the service manager's copies of what was handed over to this process:
 // they would keep the connections open after their end.
-func (s *Service) unstore() {
+func (s *Service) unstore(adopted int) {
+	if adopted > 0 {
+		s.Log.Info("connections were taken over", "event", journal.TakenOver, "connections", adopted)
+	}
 	names := s.Passed.Stored()
 	if len(names) == 0 {
 		return
 	}
-	s.Log.Info("connections were taken over", "event", journal.TakenOver, "connections", s.front.Connections())
 	ctx, cancel := context.WithTimeout(context.Background(), managerTime)
 	defer cancel()
 	if err := s.Notify.Unstore(ctx, names...); err != nil {
-		s.Log.Warn("the service manager keeps copies of connections", "error", err)
+		s.Log.Warn("the service manager keeps copies of what it has passed on", "event", journal.CopiesKept, "error", err)
+	}
+}
+
+// giveBack hands connections that came from the process before, and that this one has
+// not begun to serve, to the next.
+func (s *Service) giveBack() { GiveBack(s.Passed, s.Notify, s.Log) }
+
+// GiveBack is for a start that fails: the client connections that were passed go to the
+// next process, all else that was passed is closed.
+func GiveBack(p *sd.Passed, n *sd.Notifier, log *slog.Logger) {
+	count := len(p.Clients)
+	ctx, cancel := context.WithTimeout(context.Background(), managerTime)
+	defer cancel()
+	err := p.Return(ctx, n)
+	switch {
+	case err != nil:
+		log.Warn("connections could not be handed on, and were closed", "event", journal.HandOverFailed, "handed_over", 0, "connections", count, "error", err)
+	case count > 0 && n != nil:
+		log.Info("connections were handed on unserved", "event", journal.HandedOver, "connections", count)
 	}
 }
 
@@ -113,19 +143,51 @@ func (s *Service) watchOver() (end func()) {
 }
 
 func (s *Service) report(ctx context.Context) {
-	if s.Notify == nil {
-		return
-	}
-	tick := time.NewTicker(reportEvery)
-	defer tick.Stop()
+	status, look := time.NewTicker(reportEvery), time.NewTicker(lookEvery)
+	defer status.Stop()
+	defer look.Stop()
+	var down endpoints
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
-			s.Notify.Status(s.summary())
+		case <-look.C:
+			down = s.lookAtUpstreams(down)
+		case <-status.C:
+			if s.Notify != nil {
+				s.Notify.Status(s.summary())
+			}
 		}
 	}
+}
+
+// endpoints are some, by the names of their upstream and their own.
+type endpoints map[[2]string]struct{}
+
+// lookAtUpstreams returns the endpoints that cannot be connected to, and logs which do
+// so since the last look, and which can again.
+func (s *Service) lookAtUpstreams(before endpoints) endpoints {
+	now := make(endpoints)
+	for name, u := range s.world.Load().upstreams {
+		for _, e := range u.client.State().Endpoints {
+			key := [2]string{name, e.Address}
+			_, was := before[key]
+			if e.Down {
+				now[key] = struct{}{}
+			}
+			switch {
+			case e.Down && !was:
+				why := "no connection could be made"
+				if e.LastError != nil {
+					why = e.LastError.Error()
+				}
+				s.Log.Warn("an endpoint cannot be reached", "event", journal.UpstreamDown, "upstream", name, "endpoint", e.Address, "error", why)
+			case was && !e.Down:
+				s.Log.Info("an endpoint can be reached again", "event", journal.UpstreamUp, "upstream", name, "endpoint", e.Address)
+			}
+		}
+	}
+	return now
 }
 
 // checks are what the watchdog is fed for. Upstreams that do not answer, a full disk
@@ -149,22 +211,27 @@ func (s *Service) checks() []sd.Check {
 			s.front.Connections() // likewise
 			return nil
 		}},
-		{Name: "file watcher", Run: func(context.Context) error { return s.watcherMoves() }},
+		{Name: "file watcher", Run: func(context.Context) error { return s.watchersMove() }},
 		{Name: "request log writer", Run: func(context.Context) error { return s.writerMoves() }},
 	}
 }
 
-// watcherMoves reports an error if the file watcher has not looked for two polls.
-func (s *Service) watcherMoves() error {
-	const longest = 2 * time.Minute
-	w := s.watcher.Load()
-	if w == nil {
-		return nil
+// watchersMove reports an error if a file watcher has not looked for two polls. One
+// whose look hangs in the file system is no reason to start anew: it would hang again.
+func (s *Service) watchersMove() error {
+	longest := max(2*time.Minute, 2*s.world.Load().config.Reload.Poll)
+	if w := s.watcher.Load(); w != nil && still(w.State(), longest) {
+		return fmt.Errorf("that of the configuration has not looked since %s", w.State().LastLook.UTC().Format(time.RFC3339))
 	}
-	if last := w.State().LastLook; time.Since(last) > longest {
-		return fmt.Errorf("it has not looked since %s", last.UTC().Format(time.RFC3339))
+	if w := s.tender.Watched(); still(w, longest) {
+		return fmt.Errorf("that of the identities has not looked since %s", w.LastLook.UTC().Format(time.RFC3339))
 	}
 	return nil
+}
+
+// still reports whether a watcher has done nothing for so long.
+func still(w watch.State, longest time.Duration) bool {
+	return w.Looking.IsZero() && !w.LastLook.IsZero() && time.Since(w.LastLook) > longest
 }
 
 // writerMoves reports an error if records wait for long and nobody knows why. A disk
@@ -177,8 +244,9 @@ func (s *Service) writerMoves() error {
 	return nil
 }
 
-// extend asks the service manager for patience as long as the drain goes on. The
-// returned function ends that.
+// extend asks the service manager for patience from the begin of the drain on. The
+// returned function ends that; some seconds after the budget it ends by itself, so that
+// a process that hangs is killed.
 func (s *Service) extend(budget time.Duration) (end func()) {
 	if s.Notify == nil {
 		return func() {}
@@ -194,6 +262,9 @@ func (s *Service) extend(budget time.Duration) (end func()) {
 			case <-done:
 				return
 			case now := <-tick.C:
+				if now.After(until.Add(extendPast)) {
+					return
+				}
 				s.Notify.Extend(extendBy)
 				s.Notify.Status(fmt.Sprintf("draining %d connections, %v left", s.front.Connections(), max(0, until.Sub(now)).Round(time.Second)))
 			}
@@ -206,43 +277,76 @@ func (s *Service) extend(budget time.Duration) (end func()) {
 type clients struct {
 	mu   sync.Mutex
 	list []sd.Client
+	by   map[net.Conn]*front.Listener
 }
 
 // keepClient takes over an idle connection for the next process, if there is somebody
 // who would pass it on.
-func (s *Service) keepClient(listener string, c net.Conn) bool {
+func (s *Service) keepClient(l *front.Listener, c net.Conn) bool {
 	if s.Notify == nil {
 		return false
 	}
 	s.kept.mu.Lock()
 	defer s.kept.mu.Unlock()
-	s.kept.list = append(s.kept.list, sd.Client{Listener: listener, Conn: c})
+	if s.kept.by == nil {
+		s.kept.by = make(map[net.Conn]*front.Listener)
+	}
+	s.kept.list = append(s.kept.list, sd.Client{Listener: l.Name(), Conn: c})
+	s.kept.by[c] = l
 	return true
 }
 
-// handOver gives the connections that were kept to the service manager, and closes
-// those that it does not take: they are between two exchanges.
+// sacrificed is how many connections are closed to hand over the others if there is no
+// descriptor left to do it with: a socket and a pipe to the manager, and the parcel.
+const sacrificed = 8
+
+// handOver gives the connections that were kept to the service manager, and ends those
+// that it does not take.
 func (s *Service) handOver() {
 	s.kept.mu.Lock()
-	list := s.kept.list
-	s.kept.list = nil
+	list, by := s.kept.list, s.kept.by
+	s.kept.list, s.kept.by = nil, nil
 	s.kept.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), managerTime)
 	defer cancel()
-	if len(list) > 0 {
-		n, err := s.Notify.Store(ctx, list...)
-		if err != nil {
-			s.Log.Warn("not every connection could be handed over; the others are closed", "handed_over", n, "connections", len(list), "error", err)
-		} else {
-			s.Log.Info("connections were handed over", "event", "handed_over", "connections", n)
-		}
+	left, err := s.Notify.Store(ctx, list...)
+	dismissed := 0
+	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+		dismissed = min(len(left), sacrificed)
+		s.dismiss(left[:dismissed], by)
+		left, err = s.Notify.Store(ctx, left[dismissed:]...)
 	}
-	for _, c := range list {
-		_ = c.Close() // our copy; the manager's, if it has one, is what counts
+	given := len(list) - len(left) - dismissed
+	switch {
+	case len(left)+dismissed > 0:
+		s.Log.Warn("not every connection could be handed over; the others are closed after their exchange", "event", journal.HandOverFailed, "handed_over", given, "connections", len(list), "error", err)
+	case len(list) > 0:
+		s.Log.Info("connections were handed over", "event", journal.HandedOver, "connections", given)
 	}
-	if err := s.Notify.Sync(ctx); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+	s.dismiss(left, by)
+	for c := range by { // what is left was given to the manager, whose copy is what counts
+		_ = c.Close()
+	}
+	if err := s.Notify.Sync(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		s.Log.Debug("the service manager did not answer", "error", err)
 	}
+}
+
+// dismissTime is how long requests may take that had come in on connections that
+// nobody takes.
+const dismissTime = 3 * time.Second
+
+// dismiss ends connections that were kept, and takes them out of by. What has come in on
+// them is answered first.
+func (s *Service) dismiss(list []sd.Client, by map[net.Conn]*front.Listener) {
+	if len(list) == 0 {
+		return
+	}
+	for _, c := range list {
+		s.front.Dismiss(by[c.Conn], c.Conn)
+		delete(by, c.Conn)
+	}
+	s.waitOrCut(dismissTime)
 }
 
 // FailureText is what the service manager is told of an error that ends the daemon.

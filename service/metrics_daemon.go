@@ -52,14 +52,9 @@ func daemonFamilies() []Family {
 	}
 }
 
-// keptFamilies are about what is kept on disk: identities and the request log.
+// keptFamilies are about the request log.
 func keptFamilies() []Family {
-	byIdentity := []string{"identity"}
 	return []Family{
-		{"identity_not_after_timestamp_seconds", "gauge", "When the certificate in use expires.", byIdentity, eachIdentity(func(i *identity) float64 { return epoch(i.generation.Leaf.NotAfter) })},
-		{"identity_not_before_timestamp_seconds", "gauge", "When the certificate in use begins to be valid.", byIdentity, eachIdentity(func(i *identity) float64 { return epoch(i.generation.Leaf.NotBefore) })},
-		{"identity_generation", "gauge", "Counts the loadings of the identity that changed it.", byIdentity, eachIdentity(func(i *identity) float64 { return float64(i.generation.Number) })},
-		{"identity_loaded_timestamp_seconds", "gauge", "When the identity in use was loaded.", byIdentity, eachIdentity(func(i *identity) float64 { return epoch(i.loaded) })},
 		{"log_written_total", "counter", "Records written to the request log.", nil, func(s *scrape, e emit) { e(float64(s.log.Written)) }},
 		{"log_dropped_total", "counter", "Records that the request log could not keep.", nil, func(s *scrape, e emit) { e(float64(s.log.Dropped)) }},
 		{"log_records", "gauge", "Records in the request log.", nil, func(s *scrape, e emit) { e(float64(s.log.Records)) }},
@@ -70,13 +65,5 @@ func keptFamilies() []Family {
 		{"log_lag_seconds", "gauge", "Age of the oldest record that is not written yet.", nil, func(s *scrape, e emit) { e(s.log.Lag) }},
 		{"log_buffered_bytes", "gauge", "Memory taken by records that are not written yet.", nil, func(s *scrape, e emit) { e(float64(s.log.Buffered)) }},
 		{"log_failing", "gauge", "Whether the request log cannot be written at present.", nil, func(s *scrape, e emit) { e(one(s.log.Error != "")) }},
-	}
-}
-
-func eachIdentity(value func(*identity) float64) func(*scrape, emit) {
-	return func(s *scrape, e emit) {
-		for _, c := range s.world.config.Identities {
-			e(value(s.world.identities[c.Name]), c.Name)
-		}
 	}
 }

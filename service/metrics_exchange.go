@@ -77,7 +77,7 @@ func upstreamFamilies() []Family {
 		{"upstream_connections_reused_total", "counter", "Exchanges on a connection that had carried one before.", byUpstream, eachUpstream(func(u *upstreamScrape, e emit) {
 			e(float64(u.state.Reused), u.name)
 		})},
-		{"upstream_connections_closed_total", "counter", "Connections closed: idle or age (too long), surplus (not needed), peer (by the server while idle), moved (another address), retired (another certificate), drained, unfit (after an exchange), shutdown.", []string{"upstream", "reason"}, eachUpstream(func(u *upstreamScrape, e emit) {
+		{"upstream_connections_closed_total", "counter", "Connections closed: idle or age (too long), surplus (not needed), peer (by the server while idle), moved (another address), retired (another certificate), expired (its certificate), drained, unfit (after an exchange), shutdown.", []string{"upstream", "reason"}, eachUpstream(func(u *upstreamScrape, e emit) {
 			for _, reason := range slices.Sorted(maps.Keys(u.state.Closed)) {
 				e(float64(u.state.Closed[reason]), u.name, reason)
 			}

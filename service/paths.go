@@ -1,7 +1,7 @@
 package service
 
 import (
-	"os"
+	"fmt"
 	"path/filepath"
 	"strings"
 )
@@ -11,14 +11,11 @@ const systemState = "/var/lib/mtlsproxy"
 
 // stateDirectory returns where the daemon keeps its state, or "" if there is no
 // place for it: what systemd gave it (systemd.exec(5), StateDirectory=), otherwise
-// the system's for root and the user's own for others (XDG Base Directory
-// Specification).
+// the user's own (XDG Base Directory Specification). That holds for root as well: the
+// system's place belongs to the service, which could not use what root leaves there.
 func (s *Service) stateDirectory() string {
-	if dir, _, _ := strings.Cut(s.Getenv("STATE_DIRECTORY"), ":"); filepath.IsAbs(dir) {
+	if dir := s.givenState(); dir != "" {
 		return dir
-	}
-	if os.Geteuid() == 0 {
-		return systemState
 	}
 	if dir := s.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
 		return filepath.Join(dir, "mtlsproxy")
@@ -27,4 +24,22 @@ func (s *Service) stateDirectory() string {
 		return filepath.Join(home, ".local", "state", "mtlsproxy")
 	}
 	return ""
+}
+
+// givenState is the state directory that systemd gave, or "".
+func (s *Service) givenState() string {
+	if dir, _, _ := strings.Cut(s.Getenv("STATE_DIRECTORY"), ":"); filepath.IsAbs(dir) {
+		return filepath.Clean(dir)
+	}
+	return ""
+}
+
+// checkInstance refuses the one name of an instance whose state would come to lie in
+// the request log of the daemon without a name: StateDirectory= of the template is
+// mtlsproxy/NAME.
+func (s *Service) checkInstance() error {
+	if log := filepath.Join(systemState, "log"); s.givenState() == log {
+		return fmt.Errorf("%w: an instance cannot be called log: its state directory would be %s, which is the request log of mtlsproxy.service; give the instance and its configuration another name", ErrConfig, log)
+	}
+	return nil
 }

@@ -1,6 +1,9 @@
 package service
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // quiet notices when nobody has been connected for a while.
 type quiet struct {
@@ -36,4 +39,19 @@ func (q *quiet) over(now time.Time) bool {
 		q.seen, q.since = came, now
 	}
 	return now.Sub(q.since) >= q.service.IdleExit
+}
+
+// certainTime is how long the accept loops may take to pause.
+const certainTime = time.Second
+
+// certain makes certain that it is over: nobody is accepted any more, and nobody was
+// just now. If it is not, accepting goes on.
+func (q *quiet) certain() bool {
+	ctx, cancel := context.WithTimeout(context.Background(), certainTime)
+	defer cancel()
+	if err := q.service.front.Pause(ctx); err == nil && q.over(time.Now()) {
+		return true
+	}
+	q.service.front.Resume()
+	return false
 }

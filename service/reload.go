@@ -10,6 +10,7 @@ import (
 	"github.com/mtlsproxy/mtlsproxy/journal"
 	"github.com/mtlsproxy/mtlsproxy/service/admin/api"
 	"github.com/mtlsproxy/mtlsproxy/service/config"
+	"github.com/mtlsproxy/mtlsproxy/tlsclient"
 )
 
 // reloading asks for a reload.
@@ -72,6 +73,8 @@ func (s *Service) reload(r reloading) {
 	attrs := []any{"reloaded", err == nil, "by", r.by, "changes", len(changes), "took", time.Since(begun).Round(time.Millisecond)}
 	if err == nil {
 		attrs = append(attrs, "event", journal.Reloaded)
+	} else {
+		attrs = append(attrs, "event", journal.ReloadAborted)
 	}
 	s.phase.enter(Running, attrs...)
 	if r.reply != nil {
@@ -152,15 +155,22 @@ func (s *Service) changes(old, next *world) []api.Change {
 		out = append(out, change)
 	}
 	for _, id := range next.config.Identities {
-		before, now := old.identities[id.Name], next.identities[id.Name]
-		if before != nil && before.generation != now.generation {
+		was, found := old.identities[id.Name], next.identities[id.Name].found.Generation
+		if was != nil && found != nil && was.Generation() != found {
 			out = append(out, api.Change{
-				Key: "identity." + id.Name, Old: "serial " + before.generation.Serial(), New: "serial " + now.generation.Serial(),
-				Source: id.Cert, Effect: "new connections show it; old ones end after their exchange",
+				Key: "identity." + id.Name, Old: serialText(was.Generation()), New: serialText(found),
+				Source: next.identities[id.Name].Path(), Effect: "new connections show it; old ones end after their exchange",
 			})
 		}
 	}
 	return out
+}
+
+func serialText(g *tlsclient.Generation) string {
+	if g == nil {
+		return ""
+	}
+	return "serial " + g.Serial()
 }
 
 // hidden stands for a value that is not shown to everybody who may look.

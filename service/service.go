@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"github.com/mtlsproxy/mtlsproxy/service/caller"
 	"github.com/mtlsproxy/mtlsproxy/service/config"
 	"github.com/mtlsproxy/mtlsproxy/service/front"
+	"github.com/mtlsproxy/mtlsproxy/service/identity"
 	"github.com/mtlsproxy/mtlsproxy/service/proxy"
 	"github.com/mtlsproxy/mtlsproxy/service/sd"
 	"github.com/mtlsproxy/mtlsproxy/service/watch"
@@ -44,6 +46,7 @@ type Options struct {
 	Passed   *sd.Passed    // by the service manager; nil: nothing
 	Notify   *sd.Notifier  // the service manager; nil: there is none
 	Watchdog time.Duration // within which the service manager wants to hear from us; 0: never
+	Strict   bool          // that an identity cannot be used is an error of Build
 	IdleExit time.Duration // end after so long without a client connection; 0: never
 }
 
@@ -67,9 +70,11 @@ type Service struct {
 	disk    disk
 	history history
 	watcher atomic.Pointer[watch.Watcher] // of the configuration; nil: it is not watched
-	kept    clients                       // for the next process
+	tender  identity.Tender
+	kept    clients // for the next process
 
 	reloads    chan reloading
+	tasks      chan func()   // to be done between reloads
 	committing sync.Mutex    // of a reload; it excludes the begin of the end
 	leaving    chan struct{} // closed when the end begins
 	failed     chan error    // from accept loops
@@ -84,7 +89,7 @@ type Service struct {
 // no listener and writes no file. Close ends a service that is not run.
 func Build(o Options) (*Service, error) {
 	s := &Service{
-		Options: o, started: time.Now(), reloads: make(chan reloading, 1), failed: make(chan error, 1),
+		Options: o, started: time.Now(), reloads: make(chan reloading, 1), tasks: make(chan func()), failed: make(chan error, 1),
 		leaving: make(chan struct{}), ending: make(chan struct{}), settled: make(chan struct{}),
 	}
 	close(s.settled) // there is nothing yet
@@ -101,6 +106,7 @@ func Build(o Options) (*Service, error) {
 		s.Passed = new(sd.Passed)
 	}
 	s.phase.log, s.phase.tell = s.Log, s.announce
+	s.tender.Try, s.tender.Log = s.rotate, s.Log
 	s.meters.init()
 	s.proxy = proxy.New(proxy.Options{Buffers: &s.buffers, Log: s.Log, Unrouted: s.meters.unrouted, File: o.File})
 	s.front = &front.Server{
@@ -141,7 +147,7 @@ func (s *Service) Close() {
 	s.world.Load().close()
 	s.retired.Wait()
 	s.logs.close()
-	s.Passed.Close()
+	s.giveBack()
 	s.diag.Close()
 }
 
@@ -170,62 +176,102 @@ func (s *Service) Listen() error {
 // restart, it hands idle connections to the next process. A second signal ends at once
 // what is still on its way. What comes by hangup reloads. Listen must have succeeded.
 func (s *Service) Run(stop, hangup <-chan os.Signal) error {
-	defer s.Close()
+	patience := func() {}
+	defer func() { patience() }()
+	defer s.within(closeTime, "closing", s.Close)
 	w := s.world.Load()
+	s.tender.Start()
 	s.serve(w, new(world))
-	s.adoptClients(w)
+	adopted := s.adoptClients(w)
 	s.phase.enter(Running, "listeners", s.describe(), "upstreams", len(w.upstreams), "routes", len(w.config.Routes), "event", journal.Started)
-	s.unstore()
+	s.unstore(adopted)
 	watched := s.watchOver()
 	restart, err := s.attend(stop, hangup)
-	s.stopWatching()
-	watched()
+	patience = s.extend(s.drainBudget(restart))
+	// A file system that does not answer holds the watchers, but not the drain.
+	tended := make(chan struct{})
+	go func() {
+		s.stopWatching()
+		s.tender.Close()
+		watched()
+		close(tended)
+	}()
 	s.drain(stop, restart)
-	s.phase.enter(Stopping, "event", journal.Stopped)
-	s.stopOperating()
-	s.serving.Wait()
 	s.handOver()
+	s.phase.enter(Stopping, "event", journal.Stopped)
+	s.within(endTime, "ending the admin API and the watchers", func() {
+		s.stopOperating()
+		s.serving.Wait()
+		<-tended
+	})
 	return err
+}
+
+// What comes after the drain has its time as well: a disk, or a bug, must not keep the
+// process from ending.
+const (
+	endTime   = 5 * time.Second
+	closeTime = 8 * time.Second // the request log takes 5 s of it at most
+	cutTime   = 2 * time.Second // for connections to end whose sockets are closed
+)
+
+// within calls do and waits for its end, but not longer than d.
+func (s *Service) within(d time.Duration, what string, do func()) {
+	done := make(chan struct{})
+	go func() {
+		do()
+		close(done)
+	}()
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+		s.Log.Error("something does not end; the process ends without it", "event", "degraded", "error", fmt.Sprintf("%s has taken more than %v", what, d))
+	}
 }
 
 // attend does what is asked of a running daemon, until it is to end. A reload that
 // takes long, or never ends, does not keep it from ending.
 func (s *Service) attend(stop, hangup <-chan os.Signal) (restart bool, err error) {
-	var under chan struct{} // closed with the end of the reload that is under way
-	begin := func(r reloading) {
+	var under chan struct{} // closed with the end of what is under way
+	begin := func(f func()) {
 		done := make(chan struct{})
 		under = done
 		go func() {
-			s.reload(r)
+			f()
 			close(done)
 		}()
 	}
 	quiet := s.newQuiet()
 	defer quiet.stop()
 	for {
-		hangup, reloads := hangup, s.reloads
+		hangup, reloads, tasks := hangup, s.reloads, s.tasks
 		if under != nil { // one at a time; more wait in their channels
-			hangup, reloads = nil, nil
+			hangup, reloads, tasks = nil, nil, nil
 		}
 		select {
 		case <-under:
 			under = nil
 		case <-hangup:
-			begin(reloading{by: "signal"})
+			begin(func() { s.reload(reloading{by: "signal"}) })
 		case r := <-reloads:
-			begin(r)
+			begin(func() { s.reload(r) })
+		case f := <-tasks:
+			begin(f)
 		case sig := <-stop:
 			restart = sig == syscall.SIGUSR2
 			s.leave("signal", sig.String(), "connections", s.front.Connections(), "budget", s.drainBudget(restart))
 			return restart, nil
 		case now := <-quiet.tick:
-			if quiet.over(now) {
+			if quiet.over(now) && quiet.certain() {
 				s.leave("idle", s.IdleExit, "connections", 0, "budget", s.drainBudget(false))
 				return false, nil
 			}
 		case err := <-s.failed:
-			s.leave("error", err, "connections", s.front.Connections(), "budget", s.drainBudget(false))
-			return false, err
+			// The service manager will start it again.
+			s.leave("error", err, "connections", s.front.Connections(), "budget", s.drainBudget(true))
+			return true, err
 		}
 	}
 }
@@ -272,7 +318,6 @@ const noticeTime = time.Second
 // are cut off.
 func (s *Service) drain(stop <-chan os.Signal, restart bool) {
 	budget := s.drainBudget(restart)
-	defer s.extend(budget)()
 	if restart {
 		s.front.Leave()
 	} else {
@@ -293,6 +338,20 @@ func (s *Service) drain(stop <-chan os.Signal, restart bool) {
 	case sig := <-stop:
 		s.Log.Warn("second signal; cutting connections", "event", "drain_cut", "signal", sig.String(), "connections", s.front.Connections())
 	}
+	s.waitOrCut(0)
+}
+
+// waitOrCut lets the connections end for d, then cuts off what is left.
+func (s *Service) waitOrCut(d time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	if s.front.Wait(ctx) == nil {
+		return
+	}
 	s.front.Cut()
-	_ = s.front.Wait(context.Background()) // their sockets are closed: they end at once
+	ctx, cancel = context.WithTimeout(context.Background(), cutTime)
+	defer cancel()
+	if err := s.front.Wait(ctx); err != nil { // their sockets are closed: they should end at once
+		s.Log.Error("exchanges that were cut off do not end; this is a bug", "event", "bug", "panic", "", "stack", "", "connections", s.front.Connections(), "error", err)
+	}
 }

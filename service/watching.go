@@ -13,6 +13,7 @@ func (s *Service) watchConfig(w *world) {
 		s.watcher.Store(watch.New(watch.Options{
 			Files:   []string{s.File},
 			Dirs:    []watch.Dir{{Path: config.DropInDir(s.File), Suffix: ".toml"}},
+			Poll:    w.config.Reload.Poll,
 			Log:     s.Log,
 			Changed: func([]string) { s.trigger("watch") },
 		}))

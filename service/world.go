@@ -17,7 +17,7 @@ import (
 type world struct {
 	config     *config.Config
 	loaded     time.Time
-	identities map[string]*identity
+	identities map[string]*member
 	upstreams  map[string]*upstream
 	routes     []*proxy.Route // in the order of config
 	table      *proxy.Table
@@ -32,11 +32,10 @@ type world struct {
 
 // upstream is a running upstream and what it was made from.
 type upstream struct {
-	config     config.Upstream
-	options    tlsclient.Options
-	generation *tlsclient.Generation
-	client     *tlsclient.Upstream // nil until adopt, unless it is that of the world before
-	users      *proxy.Users
+	config  config.Upstream
+	options tlsclient.Options
+	client  *tlsclient.Upstream // nil until adopt, unless it is that of the world before
+	users   *proxy.Users
 }
 
 // build makes the world of c, except what has to be opened or started. It reads the
@@ -46,7 +45,7 @@ func (s *Service) build(c *config.Config, old *world) (*world, error) {
 	now := time.Now()
 	w := &world{config: c, loaded: now, upstreams: make(map[string]*upstream)}
 	var errs [3]error
-	w.identities, errs[0] = loadIdentities(c, old.identities, now)
+	w.identities, errs[0] = s.tryIdentities(c, old, now)
 	plans, err := s.planUpstreams(c)
 	errs[1] = err
 	w.access, errs[2] = s.settleAccess(c)
@@ -55,7 +54,7 @@ func (s *Service) build(c *config.Config, old *world) (*world, error) {
 	}
 	for i := range c.Upstreams {
 		u := &c.Upstreams[i]
-		w.upstreams[u.Name] = planUpstream(u, plans[i], w.identities[u.Identity].generation, old.upstreams[u.Name])
+		w.upstreams[u.Name] = planUpstream(u, plans[i], w.identities[u.Identity], old.upstreams[u.Name])
 	}
 	w.routes = planRoutes(c, w.upstreams)
 	if w.table, err = proxy.NewTable(w.routes); err != nil {
@@ -71,15 +70,17 @@ func (s *Service) planUpstreams(c *config.Config) ([]tlsclient.Options, error) {
 	var errs []error
 	for i := range c.Upstreams {
 		o, err := upstreamOptions(&c.Upstreams[i], &c.Limits, &s.buffers)
+		o.Rejected = func() { s.tender.Ask(c.Upstreams[i].Identity) } // perhaps there are new files already
 		plans, errs = append(plans, o), append(errs, err)
 	}
 	return plans, errors.Join(errs...)
 }
 
-// planUpstream keeps the client of an upstream whose connections stay as they are.
-func planUpstream(c *config.Upstream, o tlsclient.Options, g *tlsclient.Generation, old *upstream) *upstream {
-	u := &upstream{config: *c, options: o, generation: g}
-	if old != nil && old.client.Options().Alike(&o) {
+// planUpstream keeps the client of an upstream whose connections stay as they are. It
+// must not go on with the certificate of another identity for want of its own.
+func planUpstream(c *config.Upstream, o tlsclient.Options, m *member, old *upstream) *upstream {
+	u := &upstream{config: *c, options: o}
+	if old != nil && old.client.Options().Alike(&o) && (old.config.Identity == c.Identity || m.found.Err == nil) {
 		u.client, u.users = old.client, old.users
 	}
 	return u
@@ -89,7 +90,7 @@ func planUpstream(c *config.Upstream, o tlsclient.Options, g *tlsclient.Generati
 // what of the old one is not part of it. It cannot fail.
 func (s *Service) adopt(w, old *world) {
 	s.front.Limit(frontLimits(&w.config.Limits))
-	s.startUpstreams(w, old)
+	s.startUpstreams(w)
 	for i, r := range w.routes {
 		c := &w.config.Routes[i]
 		r.Upstream, r.Users = w.upstreams[c.Upstream].client, w.upstreams[c.Upstream].users
@@ -109,17 +110,16 @@ func (s *Service) adopt(w, old *world) {
 }
 
 // startUpstreams gives every upstream of w a client and what it is to show.
-func (s *Service) startUpstreams(w, old *world) {
-	for name, u := range w.upstreams {
+func (s *Service) startUpstreams(w *world) {
+	for _, u := range w.upstreams {
 		if u.client == nil {
 			u.client, u.users = tlsclient.NewUpstream(u.options), proxy.NewUsers()
-			u.client.Use(u.generation)
 			continue
 		}
 		u.client.Tune(u.options)
-		if old.upstreams[name].generation != u.generation {
-			u.client.Use(u.generation)
-		}
+	}
+	for _, m := range w.identities {
+		s.take(w, m, m.found)
 	}
 }
 

@@ -50,10 +50,21 @@ func cannedStatus() api.Status {
 			{Name: "search", Identity: "spare", Endpoints: []api.Endpoint{{Address: "search.internal:443", State: api.EndpointUnknown}}, Pool: api.Pool{Max: 64}},
 		},
 		Identities: []api.Identity{
-			{Name: "default", Generation: 4, Subject: "CN=client,O=Example", Issuer: "CN=Example CA", Serial: "4d2a81ff", SANs: []string{"client.internal"},
+			{Name: "default", State: api.IdentityExpiring, Generation: 4, Subject: "CN=client,O=Example", Issuer: "CN=Example CA", Serial: "4d2a81ff", SANs: []string{"client.internal"},
 				NotBefore: ago(84 * day), NotAfter: ago(-6*day - 2*time.Hour), Loaded: ago(2 * time.Hour), Cert: "/etc/mtlsproxy/tls/client.crt", Key: "/etc/mtlsproxy/tls/client.key",
-				CA: "/etc/mtlsproxy/tls/ca.crt", CRL: "/etc/mtlsproxy/tls/ca.crl", Anchors: 1, Upstreams: []string{"billing"}},
-			{Name: "spare", Upstreams: []string{"search"}, Cert: "/etc/mtlsproxy/tls/spare.crt", Error: `reading certificate: open /etc/mtlsproxy/tls/spare.crt: no such file or directory`},
+				CA: "/etc/mtlsproxy/tls/ca.crt", CRL: "/etc/mtlsproxy/tls/ca.crl", Anchors: 1, Upstreams: []string{"billing"},
+				Checked: ago(12 * time.Second), Changed: ago(2 * time.Hour), Watch: api.WatchInotify, Staged: new(cannedStaged()),
+				InUse: []api.Use{
+					{Generation: 4, Serial: "4d2a81ff", NotAfter: ago(-6*day - 2*time.Hour), Connections: 20},
+					{Generation: 3, Serial: "11aa0f2e", NotAfter: ago(-day), Connections: 2, Until: pAgo(-25 * time.Second)},
+				}},
+			{Name: "partner", State: api.IdentityFailing, Reason: "mismatch", Error: "key /etc/mtlsproxy/tls/partner.key does not belong to certificate /etc/mtlsproxy/tls/partner.crt",
+				FailingSince: pAgo(4*time.Minute + 3*time.Second), Generation: 1, Subject: "CN=partner", Issuer: "CN=Example CA", Serial: "75bd2c40e09f3ab1c2d3e4f5061728394a5b6c7d", NotBefore: ago(40 * day), NotAfter: ago(-50 * day),
+				Loaded: ago(30 * day), OnDisk: &api.Certificate{Serial: "2c9e5511aa07d3f0b8c1", Subject: "CN=partner", Issuer: "CN=Example CA", NotBefore: ago(time.Hour), NotAfter: ago(-90 * day)},
+				Checked: ago(5 * time.Minute), Changed: ago(4*time.Minute + 3*time.Second), Watch: api.WatchPolling, WatchWhy: "/mnt/tls is on nfs", CA: "system",
+				PKCS12: "/mnt/tls/partner.p12", Passphrase: "/run/credentials/mtlsproxy.service/partner"},
+			{Name: "spare", State: api.IdentityUnavailable, Reason: "missing", FailingSince: pAgo(2 * time.Hour), Upstreams: []string{"search"}, Cert: "/etc/mtlsproxy/tls/spare.crt", Watch: api.WatchInotify,
+				Error: `reading certificate: open /etc/mtlsproxy/tls/spare.crt: no such file or directory`},
 		},
 		Connections: 42, InFlight: 12, Requests: 1234568, Errors: 89, Level: "info",
 		Log: api.LogStats{
@@ -63,6 +74,44 @@ func cannedStatus() api.Status {
 			Quarantined: []api.Quarantined{{Name: "20261110T120000Z.db", Time: ago(3 * day), Why: "page 17 is damaged", Bytes: 4096}},
 		},
 	}
+}
+
+func cannedCertificate() api.Certificate {
+	return api.Certificate{
+		Serial: "5e3b77aa", Subject: "CN=client,O=Example", Issuer: "CN=Example CA", SANs: []string{"client.internal"},
+		NotBefore: ago(time.Hour), NotAfter: ago(-90 * day),
+	}
+}
+
+func cannedStaged() api.Staged {
+	return api.Staged{Identity: "default", Certificate: cannedCertificate(), Anchors: 2, Time: ago(90 * time.Second), By: "uid 1000"}
+}
+
+func cannedCommitted() api.Committed {
+	return api.Committed{
+		Identity: "default", Certificate: cannedCertificate(), Generation: 5,
+		Files: []string{"/etc/mtlsproxy/tls/client.key", "/etc/mtlsproxy/tls/client.crt"}, Message: `identity "default" shows serial 5e3b77aa from now on`,
+	}
+}
+
+// cannedProbe has an endpoint of every kind.
+func cannedProbe() api.Probed {
+	chain := []api.Certificate{
+		{Serial: "01", Subject: "CN=billing.internal,O=A Company With A Name That Does Not Fit,OU=Billing", Issuer: "CN=Example CA", NotBefore: ago(day), NotAfter: ago(-60 * day)},
+		{Serial: "02", Subject: "CN=Example CA", Issuer: "CN=Example Root", NotBefore: ago(400 * day), NotAfter: ago(-900 * day)},
+	}
+	expired := []api.Certificate{{Serial: "03", Subject: "CN=billing.internal", Issuer: "CN=Example CA", NotBefore: ago(90 * day), NotAfter: ago(2 * day)}}
+	many := []string{"CN=Example CA", "CN=Other\x1b[31m CA", "CN=3", "CN=4", "CN=5", "CN=6", "CN=7", "CN=8", "CN=9", "CN=10"}
+	return api.Probed{Name: "default", Identity: "default", Using: api.ProbedStaged, Serial: "5e3b77aa", Endpoints: []api.ProbedEndpoint{
+		{Upstream: "billing", Endpoint: "10.0.0.1:8443", Address: "10.0.0.1:8443", OK: true, ConnectSeconds: 0.0008, HandshakeSeconds: 0.0021, TLSVersion: "1.3",
+			Cipher: "TLS_AES_128_GCM_SHA256", ALPN: "http/1.1", Chain: chain, Asked: true, Accepts: many, Accepted: true, Resumed: true},
+		{Upstream: "billing", Endpoint: "10.0.0.2:8443", Address: "10.0.0.2:8443", Class: "client_cert_rejected", Error: "the server rejected the certificate: unknown certificate authority",
+			ConnectSeconds: 0.0009, HandshakeSeconds: 0.0032, TLSVersion: "1.2", Cipher: "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", Chain: chain[:1], Asked: true, Accepts: []string{"CN=Other CA"}},
+		{Upstream: "billing", Endpoint: "10.0.0.3:8443", Address: "10.0.0.3:8443", Class: "tls_verify_failed", Error: "the server's certificate expired 2 days ago", ConnectSeconds: 0.0009, HandshakeSeconds: 0.002,
+			TLSVersion: "1.3", Chain: expired},
+		{Upstream: "search", Endpoint: "search.internal:443", Class: "connect_failed", Error: "connection refused"},
+		{Upstream: "search", Endpoint: "[2001:db8::1]:443", Address: "[2001:db8::1]:443", OK: true, TLSVersion: "1.3", Chain: chain[1:], Asked: true, Accepted: true},
+	}}
 }
 
 func cannedConnections() []api.Connection {

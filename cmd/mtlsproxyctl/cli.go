@@ -31,7 +31,7 @@ type cli struct {
 	Top         topCmd         `cmd:"" help:"Show rates, latencies, connections and last errors, live."`
 	Routes      routesCmd      `cmd:"" help:"List the routes, and what they carried."`
 	Upstreams   upstreamsCmd   `cmd:"" help:"List the upstreams with their endpoints and connections."`
-	Certs       certsCmd       `cmd:"" help:"List the identities and how long their certificates are valid."`
+	Certs       certsCmd       `cmd:"" help:"List the identities with their certificates, and put new ones in place."`
 	Log         logCmd         `cmd:"" help:"Read the request log."`
 	Events      eventsCmd      `cmd:"" help:"Show what changed, failed or was ordered lately."`
 	Connections connectionsCmd `cmd:"" help:"List the connections of clients."`

@@ -190,14 +190,10 @@ func (x *control) values(v *kong.Value) []string {
 	switch v.Name {
 	case "level":
 		return levels
+	case "identity|upstream":
+		return append(x.identityNames(ctx), x.upstreamNames(ctx)...)
 	case "upstream", "upstream[/endpoint]":
-		list, err := x.client.Upstreams(ctx)
-		if err != nil {
-			return nil
-		}
-		for _, u := range list {
-			out = append(out, u.Name)
-		}
+		return x.upstreamNames(ctx)
 	case "route":
 		list, err := x.client.Routes(ctx)
 		if err != nil {
@@ -207,17 +203,35 @@ func (x *control) values(v *kong.Value) []string {
 			out = append(out, r.Name)
 		}
 	case "identity":
-		list, err := x.client.Identities(ctx)
-		if err != nil {
-			return nil
-		}
-		for _, i := range list {
-			out = append(out, i.Name)
-		}
+		return x.identityNames(ctx)
 	case "caller":
 		return []string{"unknown"}
 	case "class":
 		return []string{"any"}
+	}
+	return out
+}
+
+// upstreamNames are none if the daemon does not answer.
+func (x *control) upstreamNames(ctx context.Context) (out []string) {
+	list, err := x.client.Upstreams(ctx)
+	if err != nil {
+		return nil
+	}
+	for _, u := range list {
+		out = append(out, u.Name)
+	}
+	return out
+}
+
+// identityNames are none if the daemon does not answer.
+func (x *control) identityNames(ctx context.Context) (out []string) {
+	list, err := x.client.Identities(ctx)
+	if err != nil {
+		return nil
+	}
+	for _, i := range list {
+		out = append(out, i.Name)
 	}
 	return out
 }

@@ -62,6 +62,9 @@ func newControl(w world, g globals) (*control, error) {
 	return x, nil
 }
 
+// quiet says whether nothing but errors is to be printed.
+func (x *control) quiet() bool { return x.stdout == io.Discard }
+
 // colours says whether a terminal may show them (https://no-color.org).
 func (x *control) colours() bool {
 	return !x.noColor && x.getenv("NO_COLOR") == "" && x.getenv("TERM") != "dumb"

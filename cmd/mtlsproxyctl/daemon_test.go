@@ -44,6 +44,8 @@ func newDaemon(t *testing.T) *daemon {
 		"POST /v1/drain":         api.Changed{Message: "drained 1 endpoint of upstream \"billing\"", Targets: []string{"billing/10.0.0.1:8443"}},
 		"POST /v1/resume":        api.Changed{Message: "resumed 2 endpoints of upstream \"billing\"", Targets: []string{"billing/10.0.0.1:8443", "billing/10.0.0.2:8443"}},
 		"POST /v1/breaker/reset": api.Changed{Message: "reset 1 breaker of upstream \"billing\"", Targets: []string{"billing/10.0.0.2:8443"}},
+		"POST /v1/certs/stage":   cannedStaged(), "POST /v1/certs/commit": cannedCommitted(), "POST /v1/certs/probe": cannedProbe(),
+		"POST /v1/certs/abort": api.Changed{Message: "forgot what was staged for identity \"default\""},
 	} {
 		d.answer[path] = asJSON(http.StatusOK, v)
 	}

@@ -22,10 +22,12 @@ func (t target) order(x *control, give func(context.Context, api.Target) (api.Ch
 	question := func(ctx context.Context) (api.Changed, error) {
 		return give(ctx, api.Target{Upstream: upstream, Endpoint: endpoint})
 	}
-	return ask(x, question, func(w io.Writer, c api.Changed) error {
-		out := text.Safe(c.Message) + "\n"
-		return say(w, out+indented(c.Targets, "  "))
-	})
+	return ask(x, question, writeChanged)
+}
+
+// writeChanged prints what an order did.
+func writeChanged(w io.Writer, c api.Changed) error {
+	return say(w, text.Safe(c.Message)+"\n"+indented(c.Targets, "  "))
 }
 
 // drainCmd keeps new exchanges away from endpoints.

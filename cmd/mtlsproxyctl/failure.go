@@ -125,8 +125,7 @@ func (x *control) explain(err error) (*api.Error, int) {
 	case x.ctx.Err() != nil && errors.Is(err, context.Canceled):
 		return &api.Error{Class: classInterrupted, Message: "interrupted"}, exitInterrupted
 	case errors.Is(err, api.ErrNotRunning):
-		return &api.Error{Class: classNotRunning, Message: "no daemon answers on " + socket,
-			Hint: "start it with: systemctl start mtlsproxy; or name its socket: --socket PATH or MTLSPROXY_ADMIN_SOCKET"}, exitNotRunning
+		return x.notRunning(), exitNotRunning
 	case errors.Is(err, api.ErrNotPermitted):
 		return x.notPermitted(answer), exitNotPermitted
 	case errors.Is(err, api.ErrNoAnswer):
@@ -136,8 +135,7 @@ func (x *control) explain(err error) (*api.Error, int) {
 		return &api.Error{Class: classPaused, Message: "the daemon ended its answer before it was complete: " + err.Error(),
 			Hint: "mtlsproxyctl log export --output FILE takes all at once, to be read at leisure"}, exitFailed
 	case errors.Is(err, errTooSlow):
-		return &api.Error{Class: classTooSlow, Message: fmt.Sprintf("the daemon on %s did not answer within %v", socket, x.timeout),
-			Hint: fmt.Sprintf("--timeout %v gives it longer; journalctl -u mtlsproxy may tell what holds it", 6*x.timeout)}, exitFailed
+		return x.tooSlow(), exitFailed
 	case answer != nil && answer.Class == api.NotFound:
 		return x.notFound(answer), exitFailed
 	case answer != nil:

@@ -23,12 +23,12 @@ func TestNotRunning(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{filepath.Join(dir, "none"), file} {
-		host{socket: path}.execute(t, "status").want(t, result{code: exitNotRunning, stderr: "mtlsproxyctl: no daemon answers on " + path +
-			"\nhint: start it with: systemctl start mtlsproxy; or name its socket: --socket PATH or MTLSPROXY_ADMIN_SOCKET\n"})
+	const hint = "start it with: systemctl start mtlsproxy; or name its socket: --socket PATH or MTLSPROXY_ADMIN_SOCKET"
+	for path, why := range map[string]string{filepath.Join(dir, "none"): "there is no such socket", file: "connections are refused"} {
+		host{socket: path}.execute(t, "status").want(t, result{code: exitNotRunning, stderr: "mtlsproxyctl: no daemon answers on " + path + ": " + why + "\nhint: " + hint + "\n"})
 	}
 	host{socket: file}.execute(t, "log", "tail", "--json").want(t, result{code: exitNotRunning, stdout: `{"error":{"class":"not_running","message":"no daemon answers on ` + file +
-		`","hint":"start it with: systemctl start mtlsproxy; or name its socket: --socket PATH or MTLSPROXY_ADMIN_SOCKET"}}` + "\n"})
+		`: connections are refused","hint":"` + hint + `"}}` + "\n"})
 	r := host{socket: file}.execute(t, "version")
 	if r.code != exitNotRunning || r.stdout != versionLine()+"\n" {
 		t.Errorf("%+v", r)
@@ -42,7 +42,7 @@ func TestWhichSocket(t *testing.T) {
 		t.Helper()
 		r := host{env: env}.execute(t, append(args, "level")...)
 		if strings.HasPrefix(want, "/") {
-			want = "mtlsproxyctl: no daemon answers on " + want + "\n"
+			want = "mtlsproxyctl: no daemon answers on " + want + ": there is no such socket\n"
 		}
 		if !strings.HasPrefix(r.stdout+r.stderr, want) {
 			t.Errorf("got %s%swant %s", r.stdout, r.stderr, want)

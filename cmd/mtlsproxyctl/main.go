@@ -13,6 +13,8 @@ import (
 
 	"github.com/alecthomas/kong"
 	"golang.org/x/sys/unix"
+
+	"github.com/mtlsproxy/mtlsproxy/service/admin/api"
 )
 
 // Exit codes.
@@ -30,7 +32,7 @@ func main() {
 	context.AfterFunc(ctx, stop) // a second one ends the process whatever it does
 	os.Exit(run(os.Args[1:], world{
 		ctx: ctx, getenv: os.Getenv, uid: os.Getuid(), stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
-		now: time.Now, wait: wait, terminal: terminal, userName: userName, userID: userID,
+		now: time.Now, wait: wait, terminal: terminal, userName: userName, userID: userID, units: systemdStates, systemSocket: api.SystemSocket,
 	}))
 }
 
@@ -47,6 +49,9 @@ type world struct {
 	terminal func(w io.Writer) (width, height int, yes bool) // whether w is one, and how large
 	userName func(uid uint32) string                         // the number again if there is no name
 	userID   func(name string) (uint32, bool)
+	units    func(names ...string) map[string]unitState // of systemd; nil: there is none
+
+	systemSocket string // of the admin API of the system's daemon
 }
 
 // run parses the arguments, runs the command they name and returns its exit code.

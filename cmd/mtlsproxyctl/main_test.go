@@ -48,6 +48,9 @@ type host struct {
 	wait   func(context.Context, time.Duration) error
 	now    func() time.Time
 	stderr int // width of the terminal that standard error is
+
+	units  func(...string) map[string]unitState
+	system string // socket of the system's daemon
 }
 
 // execute runs a command in this process.
@@ -73,6 +76,7 @@ func (h host) execute(t *testing.T, args ...string) result {
 			return strconv.FormatUint(uint64(uid), 10)
 		},
 		userID: func(name string) (uint32, bool) { return 1000, name == "app" },
+		units:  h.units, systemSocket: h.system,
 	}
 	if h.ctx != nil {
 		w.ctx = h.ctx
@@ -124,7 +128,8 @@ func golden(t *testing.T, name, text string) {
 func TestHelp(t *testing.T) {
 	for name, args := range map[string]string{
 		"help": "", "help-status": "status", "help-top": "top", "help-routes": "routes", "help-upstreams": "upstreams", "help-certs": "certs",
-		"help-certs-show": "certs show", "help-log": "log", "help-log-query": "log query", "help-log-tail": "log tail", "help-log-export": "log export",
+		"help-certs-show": "certs show", "help-certs-stage": "certs stage", "help-certs-probe": "certs probe", "help-certs-commit": "certs commit", "help-certs-abort": "certs abort",
+		"help-log": "log", "help-log-query": "log query", "help-log-tail": "log tail", "help-log-export": "log export",
 		"help-log-stats": "log stats", "help-events": "events", "help-connections": "connections", "help-limits": "limits", "help-reload": "reload",
 		"help-check": "check", "help-drain": "drain", "help-resume": "resume", "help-breaker": "breaker", "help-breaker-reset": "breaker reset",
 		"help-level": "level", "help-metrics": "metrics", "help-version": "version", "help-completion": "completion",
@@ -174,6 +179,12 @@ func TestWrongUsage(t *testing.T) {
 	f(`not an upstream or an endpoint of one (got "billing/", want billing or billing/10.0.0.1:8443)`, "drain", "drain billing/")
 	f(`expected "<upstream[/endpoint]>"`, "resume", "resume")
 	f(`expected "reset"`, "breaker", "breaker")
+	f(`expected "<identity>"`, "certs stage", "certs stage")
+	f("what is to be staged? (want certs stage default CERT KEY, or --pkcs12 FILE)", "certs stage", "certs stage default")
+	f("what is to be staged? (want certs stage default CERT KEY, or --pkcs12 FILE)", "certs stage", "certs stage default a.crt")
+	f("--pkcs12 has certificate and key in it: leave CERT and KEY out, and name trust anchors with --ca", "certs stage", "certs stage default a.crt a.key --pkcs12 a.p12")
+	f("trust anchors are named twice, as CA and with --ca", "certs stage", "certs stage default a.crt a.key a.ca --ca b.ca")
+	f(`expected "<identity|upstream>"`, "certs probe", "certs probe")
 	f(`<shell> must be one of "bash","zsh","fish" but got "tcsh"`, "completion", "completion tcsh")
 	f("--json: a script is no JSON; leave it out", "completion", "completion bash --json")
 	f(`--sort must be one of "age","in","out","exchanges","caller","route","listener" but got "size"`, "connections", "connections --sort size")

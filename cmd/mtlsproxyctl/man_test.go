@@ -81,7 +81,7 @@ func documented(list []entry) map[string]string {
 	flags := map[string]string{}
 	for _, e := range list {
 		short := ""
-		for _, m := range regexp.MustCompile(`\*\*(-[-a-z]+)\*\*(\[=|=)?`).FindAllStringSubmatch(e.term, -1) {
+		for _, m := range regexp.MustCompile(`\*\*(-[-a-z0-9]+)\*\*(\[=|=)?`).FindAllStringSubmatch(e.term, -1) {
 			if !strings.HasPrefix(m[1], "--") {
 				short = m[1] + ", "
 				continue

@@ -29,12 +29,56 @@ func TestHowLongACertificateIsValid(t *testing.T) {
 
 func TestAnIdentityThatIsNotLoaded(t *testing.T) {
 	d := newDaemon(t)
-	host{socket: d.socket}.execute(t, "certs", "show", "spare").want(t, result{stdout: `identity     spare
-error        reading certificate: open /etc/mtlsproxy/tls/spare.crt: no such file or directory
-upstreams    search
-certificate  /etc/mtlsproxy/tls/spare.crt
-generation   none is loaded
+	host{socket: d.socket}.execute(t, "certs", "show", "spare").want(t, result{stdout: `identity         spare
+state            unavailable: its files cannot be used for 2h 0m, and nothing is loaded (missing)
+last error       reading certificate: open /etc/mtlsproxy/tls/spare.crt: no such file or directory
+generation       none is loaded
+last good check  never
+last change      never
+watched by       inotify
+upstreams        search
+certificate      /etc/mtlsproxy/tls/spare.crt
 `})
+}
+
+// identityLine is what certs and status say under their tables of an identity.
+func identityLine(t *testing.T, id *api.Identity) string {
+	t.Helper()
+	d := newDaemon(t)
+	s := cannedStatus()
+	s.Identities = []api.Identity{*id}
+	d.says("GET /v1/identities", asJSON(http.StatusOK, s.Identities))
+	d.says("GET /v1/status", asJSON(http.StatusOK, s))
+	list, status := host{socket: d.socket}.execute(t, "certs").stdout, host{socket: d.socket}.execute(t, "status").stdout
+	rows := strings.SplitAfterN(list, "\n", 3) // titles, its row, and what follows
+	if rows[2] != "" && !strings.Contains(status, "\n  "+rows[2]) {
+		t.Errorf("certs says %sstatus does not:\n%s", rows[2], status)
+	}
+	return strings.TrimSuffix(rows[2], "\n")
+}
+
+func TestWhatNeedsAttentionInAnIdentity(t *testing.T) {
+	f := func(want string, change func(*api.Identity)) {
+		t.Helper()
+		id := api.Identity{Name: "a", State: api.IdentityOK, Generation: 4, Serial: "4d2a", NotBefore: ago(day), NotAfter: ago(-90 * day)}
+		change(&id)
+		if want != "" {
+			want = `identity "a": ` + want
+		}
+		if got := identityLine(t, &id); got != want {
+			t.Errorf("got %s\nwant %s", got, want)
+		}
+	}
+	f("", func(*api.Identity) {})
+	f("its certificate expires in 90d 0h", func(id *api.Identity) { id.State = api.IdentityExpiring })
+	f("its certificate expired 1h 0m ago, and nothing is sent with it", func(id *api.Identity) { id.State, id.NotAfter = api.IdentityExpired, ago(time.Hour) })
+	f("its files cannot be used for 5s, and 4d2a stays: no such file", func(id *api.Identity) {
+		id.State, id.FailingSince, id.Error = api.IdentityFailing, pAgo(5*time.Second), "no such file"
+	})
+	f("its files cannot be used, and nothing is loaded", func(id *api.Identity) { id.State, id.Generation = api.IdentityUnavailable, 0 })
+	f(`its files cannot be used, and 4d2a stays: \x1b[31m; its certificate file holds 5e3b\x0a, which is not loaded; 77 is staged, to be committed or aborted`, func(id *api.Identity) {
+		id.State, id.Error, id.OnDisk, id.Staged = api.IdentityFailing, "\x1b[31m", &api.Certificate{Serial: "5e3b\n"}, &api.Staged{Certificate: api.Certificate{Serial: "77"}}
+	})
 }
 
 func TestTheOrderOfConnections(t *testing.T) {

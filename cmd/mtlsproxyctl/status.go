@@ -51,10 +51,11 @@ func (x *control) writeStatus(w io.Writer, s *api.Status) error {
 		b.WriteString(x.page.Paint(text.Bad, "It is not ready for requests.") + "\n")
 	}
 	x.section(&b, "What is wrong", x.reasons(s.Health.Reasons))
+	x.section(&b, "Not in use", indented(s.Notes, "  "))
 	x.section(&b, "Listeners", x.table(listeners(s.Listeners), "none: nobody can connect"))
 	x.section(&b, "Routes", x.table(x.routesTable(s.Routes), noRoutes))
 	x.section(&b, "Upstreams", x.table(upstreamsTable(s.Upstreams), noUpstreams))
-	x.section(&b, "Certificates", x.table(x.certsTable(s.Identities), noIdentities))
+	x.section(&b, "Certificates", x.table(x.certsTable(s.Identities), noIdentities)+x.concerns(s.Identities, "  "))
 	x.section(&b, "Configuration", x.configuration(&s.Config))
 	x.section(&b, "Request log", x.logState(&s.Log))
 	return say(w, b.String())
@@ -134,7 +135,7 @@ func (x *control) configuration(c *api.Config) string {
 	return out
 }
 
-// short is the beginning of a digest, enough to tell two apart.
+// short is the beginning of a digest or a serial, enough to tell two apart.
 func short(digest string) string {
 	digest = text.Safe(digest)
 	if len(digest) > 12 {

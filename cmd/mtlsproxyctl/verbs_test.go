@@ -17,7 +17,8 @@ import (
 
 // verbs are all commands that print one thing, by the names of their golden files.
 var verbs = map[string]string{
-	"status": "status", "routes": "routes", "upstreams": "upstreams", "certs": "certs", "certs-one": "certs show default", "connections": "connections",
+	"status": "status", "routes": "routes", "upstreams": "upstreams", "certs": "certs", "certs-one": "certs show default", "certs-failing": "certs show partner",
+	"certs-commit": "certs commit default", "certs-abort": "certs abort default", "connections": "connections",
 	"connections-by-in": "connections --sort in", "limits": "limits", "log": "log", "log-id": "log --id 0191d4e2b7f07a63", "log-stats": "log stats", "events": "events", "reload": "reload",
 	"check": "check", "check-diff": "check --diff", "drain": "drain billing/10.0.0.1:8443", "resume": "resume billing", "breaker-reset": "breaker reset billing",
 	"level": "level", "level-set": "level debug", "metrics": "metrics",
@@ -69,12 +70,12 @@ func TestNothingButPrintableTextReachesATerminal(t *testing.T) {
 
 // sentence is a line that belongs to no table: it is wrapped by the terminal, and
 // nothing of it is lost.
-var sentence = regexp.MustCompile(`^(mtlsproxyd |\d+ connections|identity "| +(degraded|hint:|/etc/mtlsproxy/mtlsproxy\.toml|running |\d+ records ))`)
+var sentence = regexp.MustCompile(`^(mtlsproxyd |\d+ connections| *identity "| +(degraded|hint:|/etc/mtlsproxy/mtlsproxy\.toml|running |\d+ records |(error|client|protocol) ))`)
 
 func TestTablesFitTheTerminal(t *testing.T) {
 	d := newDaemon(t)
 	for _, width := range []int{60, 80, 120, 200} {
-		for _, args := range []string{"status", "routes", "upstreams", "certs", "connections", "limits", "log", "log tail", "log stats", "check --diff"} {
+		for _, args := range []string{"status", "routes", "upstreams", "certs", "certs probe default", "connections", "limits", "log", "log tail", "log stats", "check --diff"} {
 			r := host{socket: d.socket, width: width, env: map[string]string{"NO_COLOR": "1"}}.execute(t, strings.Fields(args)...)
 			for line := range strings.Lines(r.stdout) {
 				line = strings.TrimSuffix(line, "\n")
@@ -82,7 +83,7 @@ func TestTablesFitTheTerminal(t *testing.T) {
 					t.Errorf("%s at %d: a line is %d wide:\n%s", args, width, w, line)
 				}
 			}
-			if slices.Contains([]string{"upstreams", "log", "connections"}, args) {
+			if slices.Contains([]string{"upstreams", "log", "connections", "certs"}, args) {
 				golden(t, strings.ReplaceAll(args, " ", "-")+"-"+map[int]string{60: "60", 80: "80", 120: "120", 200: "200"}[width]+".txt", r.stdout)
 			}
 		}
@@ -134,6 +135,9 @@ func TestWhatTheDaemonIsAsked(t *testing.T) {
 	f(`POST /v1/drain {"upstream":"billing","endpoint":"[2001:db8::1]:8443"}`, "drain billing/[2001:db8::1]:8443")
 	f(`POST /v1/resume {"upstream":"billing"}`, "resume billing")
 	f(`POST /v1/breaker/reset {"upstream":"billing","endpoint":"10.0.0.2:8443"}`, "breaker reset billing/10.0.0.2:8443")
+	f(`POST /v1/certs/probe {"name":"billing"}`, "certs probe billing")
+	f(`POST /v1/certs/commit {"identity":"default"}`, "certs commit default")
+	f(`POST /v1/certs/abort {"identity":"default"}`, "certs abort default")
 	f("GET /v1/level", "level")
 	f(`PUT /v1/level {"level":"warn"}`, "level warn")
 	f("GET /v1/events?count=5&follow=false", "events -n 5")

@@ -95,7 +95,7 @@ func TestAFailingDaemonIsWatchedOn(t *testing.T) {
 	s.Health.State = api.Failing
 	d.says("GET /v1/status", asJSON(http.StatusOK, s))
 	r := host{socket: d.socket, wait: rounds(func() {})}.execute(t, "status", "--watch")
-	if r.code != 0 || strings.Count(r.stdout, "failing") != 2 {
+	if r.code != 0 || strings.Count(r.stdout, ": failing, running") != 2 {
 		t.Errorf("%+v", r)
 	}
 }

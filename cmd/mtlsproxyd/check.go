@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/mtlsproxy/mtlsproxy/service"
 	"github.com/mtlsproxy/mtlsproxy/service/config"
+	"github.com/mtlsproxy/mtlsproxy/service/sd"
 )
 
 // checkCmd does all that a start does, short of listening.
@@ -23,6 +25,9 @@ func (checkCmd) Help() string {
 	return `It does all that a start does, short of listening. The values are printed as a
 configuration file, each with where it comes from; errors go to standard error, one
 line each, and make it exit with 78.
+
+For a configuration of a service, root reads the files as the service's user too. What
+systemd passes to the service alone, mtlsproxyctl check sees: it asks the running daemon.
 
   mtlsproxyd check
   mtlsproxyd check --config ./mtlsproxy.toml --set drain.timeout=5s
@@ -45,12 +50,9 @@ type setting struct {
 
 // Run prints the effective configuration, or all that is wrong with it.
 func (c *checkCmd) Run(w world) error {
-	conf, err := c.load(w)
-	if err == nil {
-		err = build(conf)
-	}
+	conf, notes, err := c.inspect(w)
 	if c.JSON {
-		return c.printJSON(w.stdout, conf, err)
+		return c.printJSON(w.stdout, conf, notes, err)
 	}
 	if err != nil {
 		return err
@@ -58,10 +60,47 @@ func (c *checkCmd) Run(w world) error {
 	if _, err := io.WriteString(w.stdout, align(conf.TOML())); err != nil {
 		return fmt.Errorf("printing: %w", err)
 	}
-	for _, note := range notes(conf) {
+	for _, note := range notes {
 		say(w.stderr, "note: "+note+"\n")
 	}
 	return nil
+}
+
+// inspect loads the configuration and all files it names, for whoever runs this and for
+// the service that will.
+func (c *checkCmd) inspect(w world) (*config.Config, []string, error) {
+	u := c.unit(w)
+	secret := credentials(w, u)
+	there := w // where the service will be
+	if secret != "" {
+		there.env = append(slices.Clone(w.env), credentialsVariable+"="+secret)
+	}
+	conf, err := c.load(there)
+	if err != nil {
+		return nil, nil, err
+	}
+	notes := notes(conf)
+	if keys := keysIn(conf, secret); len(keys) > 0 {
+		notes = append(notes, fmt.Sprintf("%s: only systemd sets %s, for the service alone, so only the running daemon can check what is there: mtlsproxyctl check", strings.Join(keys, ", "), credentialsVariable))
+	}
+	if err := build(conf, secret); err != nil || u == nil {
+		return conf, notes, err
+	}
+	more, err := c.checkFor(w, u, conf)
+	return conf, append(notes, more...), err
+}
+
+// credentialsVariable is systemd's, systemd.exec(5).
+const credentialsVariable = "CREDENTIALS_DIRECTORY"
+
+// unit is the service that will run with this configuration, as far as one can tell: its
+// flags name no more than a file and some values.
+func (c *checkCmd) unit(w world) *unit {
+	one := c.Upstream + c.Cert + c.Key + c.CA + c.ServerName
+	if w.unit == nil || one != "" || len(c.Listen) > 0 {
+		return nil
+	}
+	return w.unit(c.file())
 }
 
 // notes tell what the configuration leaves to others, which is no mistake in it.
@@ -77,9 +116,29 @@ func notes(c *config.Config) []string {
 }
 
 // build makes the service and throws it away: the files the configuration names
-// are read and checked on the way.
-func build(conf *config.Config) error {
-	s, err := service.Build(service.Options{Config: conf, Log: slog.New(slog.DiscardHandler)})
+// are read and checked on the way. Those in the directory secret may be missing.
+func build(conf *config.Config, secret string) error {
+	some := *conf
+	if within(some.Metrics.TokenFile, secret) {
+		some.Metrics.TokenFile = ""
+	}
+	err := tryBuild(&some, true)
+	if err == nil || secret == "" {
+		return err
+	}
+	lines := service.Lines(err)
+	left := slices.DeleteFunc(slices.Clone(lines), func(line string) bool { return strings.Contains(line, secret+"/") })
+	switch len(left) {
+	case len(lines):
+		return err
+	case 0: // what comes after the identities was not looked at
+		return tryBuild(&some, false)
+	}
+	return wrongConfig(left)
+}
+
+func tryBuild(conf *config.Config, strict bool) error {
+	s, err := service.Build(service.Options{Config: conf, Strict: strict, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
 	}
@@ -87,13 +146,39 @@ func build(conf *config.Config) error {
 	return nil
 }
 
-func (c *checkCmd) printJSON(w io.Writer, conf *config.Config, problem error) error {
+// credentials is where systemd will put the credentials of the service, or "" if the
+// environment tells where they are.
+func credentials(w world, u *unit) string {
+	if sd.CredentialsDirectory(w.getenv) != "" {
+		return ""
+	}
+	name := "mtlsproxy.service"
+	if u != nil {
+		name = u.name
+	}
+	return "/run/credentials/" + name
+}
+
+// keysIn returns the keys whose values lie in a directory.
+func keysIn(conf *config.Config, dir string) []string {
+	var keys []string
+	for _, s := range conf.Settings() {
+		if dir != "" && strings.Contains(s.Value, `"`+dir+"/") {
+			keys = append(keys, s.Key)
+		}
+	}
+	return keys
+}
+
+func within(path, dir string) bool { return dir != "" && strings.HasPrefix(path, dir+"/") }
+
+func (c *checkCmd) printJSON(w io.Writer, conf *config.Config, notes []string, problem error) error {
 	out := checked{OK: problem == nil}
 	if problem != nil {
 		out.Errors = service.Lines(problem)
 	}
 	if conf != nil {
-		out.Notes = notes(conf)
+		out.Notes = notes
 		for _, s := range conf.Settings() {
 			out.Settings = append(out.Settings, setting{s.Key, jsonValue(s.Value), s.Source})
 		}

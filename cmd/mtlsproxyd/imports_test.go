@@ -19,7 +19,11 @@ const module = "github.com/mtlsproxy/mtlsproxy"
 var imports = map[string][]string{
 	"tlsclient/http1":   nil,
 	"tlsclient/rawconn": {"golang.org/x/sys/unix"},
-	"tlsclient":         {"tlsclient/http1", "tlsclient/rawconn"},
+	"tlsclient":         {"tlsclient/http1", "tlsclient/keystore", "tlsclient/rawconn"},
+	"tlsclient/keystore": {
+		"github.com/youmark/pkcs8", // scrypt
+		"software.sslmate.com/src/go-pkcs12",
+	},
 
 	// Test packages, which no other code may import.
 	"tlsclient/tlstest":      nil,
@@ -31,6 +35,7 @@ var imports = map[string][]string{
 	"service/admin/api": nil,
 	"service/caller":    {"github.com/mdlayher/netlink", "golang.org/x/sys/unix"},
 	"service/config":    {"github.com/pelletier/go-toml/v2", "github.com/pelletier/go-toml/v2/unstable"},
+	"service/identity":  {"service/watch", "tlsclient"},
 	"service/front":     {"tlsclient/http1", "tlsclient/rawconn"},
 	"service/proxy": {
 		"journal", "service/front", "tlsclient", "tlsclient/http1", "tlsclient/rawconn",
@@ -41,7 +46,7 @@ var imports = map[string][]string{
 	},
 	"service/watch": {"github.com/fsnotify/fsnotify"},
 	"service": {
-		"journal", "service/admin", "service/admin/api", "service/caller", "service/config", "service/front", "service/proxy",
+		"journal", "service/admin", "service/admin/api", "service/caller", "service/config", "service/front", "service/identity", "service/proxy",
 		"service/sd", "service/watch", "tlsclient", "tlsclient/http1", "tlsclient/rawconn",
 		"github.com/VictoriaMetrics/metrics", "golang.org/x/sys/unix",
 	},
@@ -64,6 +69,7 @@ var imports = map[string][]string{
 	"packaging/systemtest/machine":  nil,
 	"packaging/systemtest/upstream": nil,
 
+	"contrib/pki":        nil,
 	"contrib/bench":      {"golang.org/x/sys/unix"},
 	"contrib/testreport": nil,
 }
@@ -80,17 +86,24 @@ var linked = []string{
 	"github.com/pelletier/go-toml/v2",
 	"github.com/valyala/fastrand",  // of metrics
 	"github.com/valyala/histogram", // of metrics
+	"github.com/youmark/pkcs8",
 	"go.etcd.io/bbolt",
-	"golang.org/x/net", // bpf, of netlink
+	"golang.org/x/crypto", // scrypt and pbkdf2, of pkcs8 and pkcs12
+	"golang.org/x/net",    // bpf, of netlink
 	"golang.org/x/sync",
 	"golang.org/x/sys",
 	"golang.org/x/time",
+	"software.sslmate.com/src/go-pkcs12",
 }
 
 // forTests are the packages from elsewhere that every test may use.
 var forTests = []string{
 	"golang.org/x/net/websocket", // somebody else's idea of the protocol
 	"golang.org/x/sys/unix",
+
+	// They make keys that our own code only opens.
+	"github.com/youmark/pkcs8",
+	"software.sslmate.com/src/go-pkcs12",
 }
 
 // goPackage is what the go command knows of a package.

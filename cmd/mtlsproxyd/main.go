@@ -32,7 +32,7 @@ func main() {
 	if err != nil {
 		wd = "/"
 	}
-	os.Exit(run(os.Args[1:], world{env: os.Environ(), dir: wd, stdout: os.Stdout, stderr: os.Stderr}))
+	os.Exit(run(os.Args[1:], world{env: os.Environ(), dir: wd, stdout: os.Stdout, stderr: os.Stderr, unit: systemUnit}))
 }
 
 // world is what a command sees of the outside.
@@ -40,6 +40,7 @@ type world struct {
 	env            []string
 	dir            string // the working directory
 	stdout, stderr io.Writer
+	unit           func(config string) *unit // the service that runs with it; nil: there is none
 }
 
 // getenv is os.Getenv in this world.

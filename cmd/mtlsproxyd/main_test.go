@@ -158,11 +158,12 @@ mtlsproxyd: --ca: is missing
 	f(`mtlsproxyd: --upstream: not an https URL (got "http://api.internal", want "https://host[:port]")
 `, "--upstream", "http://api.internal", "--cert", "c", "--key", "k", "--ca", "a")
 	f(`mtlsproxyd: identity "default": key "DIR/client.key": its mode 0644 lets others read or change it; run: chmod 0640 DIR/client.key (or 0600)
-`, oneUpstream("--listen", "127.0.0.1:0")...)
-	f(`mtlsproxyd: identity "default": reading certificate: open DIR/no.crt: no such file or directory
-mtlsproxyd: identity "default": reading key: open DIR/no.key: no such file or directory
-mtlsproxyd: identity "default": reading trust anchors: open DIR/no.ca: no such file or directory
-`, "--upstream", "https://api.internal", "--cert", "no.crt", "--key", "no.key", "--ca", "no.ca", "--listen", "127.0.0.1:0")
+`, append([]string{"check"}, oneUpstream("--listen", "127.0.0.1:0")...)...)
+	const put = "put the file there, or correct its path in the configuration"
+	f(`mtlsproxyd: identity "default": reading certificate: open DIR/no.crt: no such file or directory; `+put+`
+mtlsproxyd: identity "default": reading key: open DIR/no.key: no such file or directory; `+put+`
+mtlsproxyd: identity "default": reading trust anchors: open DIR/no.ca: no such file or directory; `+put+`
+`, "check", "--upstream", "https://api.internal", "--cert", "no.crt", "--key", "no.key", "--ca", "no.ca", "--listen", "127.0.0.1:0")
 	f(`mtlsproxyd: --listen: "0.0.0.0:8980" can be reached from other hosts: it takes plain HTTP and lends the identity to whoever reaches it; use 127.0.0.1, [::1] or a unix socket, or set allow_remote = true
 `, oneUpstream("--listen", "0.0.0.0:8980")...)
 }

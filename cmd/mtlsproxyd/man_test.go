@@ -318,7 +318,7 @@ func TestManualsRender(t *testing.T) {
 // confinement.
 var lifeOfService = []string{
 	"Type", "NotifyAccess", "Sockets", "ExecStart", "ExecReload", "Restart", "RestartSec", "TimeoutStartSec", "TimeoutStopSec", "TimeoutAbortSec",
-	"WatchdogSec", "KillMode", "RestartKillSignal", "FileDescriptorStoreMax", "SyslogIdentifier", "SyslogLevel",
+	"WatchdogSec", "KillMode", "RestartKillSignal", "SuccessExitStatus", "FileDescriptorStoreMax", "SyslogIdentifier", "SyslogLevel",
 }
 
 // Every directive that confines the daemon is explained with the value it has.

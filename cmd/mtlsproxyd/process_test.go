@@ -47,7 +47,13 @@ func command(t *testing.T, dir string, args ...string) *exec.Cmd {
 // start returns once the daemon serves.
 func start(t *testing.T, dir string, args ...string) *daemon {
 	t.Helper()
-	d := &daemon{cmd: command(t, dir, args...), ended: make(chan struct{})}
+	return launch(t, command(t, dir, args...))
+}
+
+// launch starts a command and returns once it serves.
+func launch(t *testing.T, cmd *exec.Cmd) *daemon {
+	t.Helper()
+	d := &daemon{cmd: cmd, ended: make(chan struct{})}
 	stderr, err := d.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -216,8 +222,13 @@ func TestDaemonOutlivesTheReaderOfItsLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	writer.Close()
-	if _, err := bufio.NewReader(reader).ReadString('\n'); err != nil { // it is running
-		t.Fatal(err)
+	for lines := bufio.NewScanner(reader); ; {
+		if !lines.Scan() {
+			t.Fatal("the log ends before it is running")
+		}
+		if strings.Contains(lines.Text(), "msg=running") {
+			break
+		}
 	}
 	reader.Close()
 	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -279,7 +290,7 @@ func TestATakenPort(t *testing.T) {
 	}
 	defer l.Close()
 	addr := l.Addr().String()
-	execute(t, identity(t), oneUpstream("--listen", addr)...).want(t, result{code: 69, stderr: `mtlsproxyd: listener "http": listening on ` + addr +
+	execute(t, identity(t), oneUpstream("--listen", addr, "--log-level", "error")...).want(t, result{code: 69, stderr: `mtlsproxyd: listener "http": listening on ` + addr +
 		": this address is taken (address already in use); find out by whom with: ss -ltnp\n"})
 }
 
@@ -288,7 +299,7 @@ func TestATakenPort(t *testing.T) {
 func TestNotPermitted(t *testing.T) {
 	const nobody = 65534
 	dir := identity(t)
-	cmd := command(t, dir, oneUpstream("--listen", filepath.Join(dir, "closed", "http.sock"))...)
+	cmd := command(t, dir, oneUpstream("--listen", filepath.Join(dir, "closed", "http.sock"), "--log-level", "error")...)
 	if os.Geteuid() == 0 {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 		for _, open := range []string{dir, filepath.Dir(dir)} {

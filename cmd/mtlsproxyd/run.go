@@ -55,16 +55,17 @@ func (c *runCmd) Run(w world) (err error) {
 	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
 		return fmt.Errorf("--log-level: %w", err)
 	}
-	handler, journald := w.handler(level)
-	defer func() { err = errors.Join(err, journald.Close()) }()
+	handler, outlet := w.handler(level)
+	defer func() { err = errors.Join(err, outlet.Close()) }()
 	events := journal.NewEvents(handler, keptEvents)
 	log := slog.New(events)
-	manager, err := sd.New(w.getenv, log)
-	if err != nil {
-		return err
+	manager, strange := sd.New(w.getenv, log)
+	watchdog, odd := sd.WatchdogInterval(w.getenv)
+	if err := errors.Join(strange, odd); err != nil {
+		log.Warn("the environment of the service manager is not understood", "event", journal.NotifyFailing, "error", service.FailureText(err))
 	}
 	defer func() {
-		if err != nil && journald != nil {
+		if journald, ok := outlet.(*journal.Journald); err != nil && ok && journald != nil {
 			log.Error("the daemon ends", "event", journal.StartFailed, "error", service.FailureText(err))
 			err = quiet{err}
 		}
@@ -72,9 +73,12 @@ func (c *runCmd) Run(w world) (err error) {
 			manager.Failed(errno(err), service.FailureText(err))
 		}
 	}()
-	s, err := c.service(w, service.Options{Log: log, Events: events, Dropped: journald.Dropped, Level: level, Passed: passed, Notify: manager, IdleExit: c.IdleExit})
+	defer service.GiveBack(passed, manager, log) // of a start that fails: else there is nothing left
+	s, err := c.service(w, service.Options{
+		Log: log, Events: events, Dropped: outlet.Dropped, Level: level,
+		Passed: passed, Notify: manager, Watchdog: watchdog, IdleExit: c.IdleExit,
+	})
 	if err != nil {
-		passed.Close()
 		return err
 	}
 	if c.CPUProfile != "" {
@@ -96,9 +100,6 @@ func (c *runCmd) service(w world, o service.Options) (*service.Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.Watchdog, err = sd.WatchdogInterval(w.getenv); err != nil {
-		return nil, err
-	}
 	o.Config, o.Load, o.File, o.Version, o.Getenv = conf, load, c.file(), describe(), w.getenv
 	s, err := service.Build(o)
 	if err != nil {
@@ -112,11 +113,12 @@ func (c *runCmd) service(w world, o service.Options) (*service.Service, error) {
 }
 
 // handler takes events to the journal, or to standard error.
-func (w world) handler(level slog.Leveler) (slog.Handler, *journal.Journald) {
+func (w world) handler(level slog.Leveler) (slog.Handler, journal.Outlet) {
 	if stderr, ok := w.stderr.(*os.File); ok {
 		return journal.NewHandler(stderr, w.getenv, level)
 	}
-	return slog.NewTextHandler(w.stderr, &slog.HandlerOptions{Level: level}), nil
+	var none *journal.Journald // nothing waits: it is written at once
+	return slog.NewTextHandler(w.stderr, &slog.HandlerOptions{Level: level}), none
 }
 
 // errno is the number that tells the service manager most about an error.

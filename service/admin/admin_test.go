@@ -28,6 +28,8 @@ type fake struct {
 	check    func(context.Context) (api.Reload, error)
 	reload   func(ctx context.Context, by string) (api.Reload, error)
 	drain    func(api.Target) (api.Changed, error)
+	stage    func(api.Stage) (api.Staged, error)
+	probe    func(ctx context.Context, name string) (api.Probed, error)
 	setLevel func(string) error
 	metrics  func(io.Writer) error
 	routes   func() []api.Route
@@ -97,6 +99,28 @@ func (f *fake) Drain(t api.Target) (api.Changed, error) {
 	return api.Changed{Message: "drained " + t.String()}, nil
 }
 
+func (f *fake) Stage(_ context.Context, s api.Stage, by string) (api.Staged, error) {
+	if f.stage != nil {
+		return f.stage(s)
+	}
+	return api.Staged{Identity: s.Identity, By: by}, nil
+}
+
+func (*fake) Commit(_ context.Context, identity, _ string) (api.Committed, error) {
+	return api.Committed{Identity: identity, Generation: 2}, nil
+}
+
+func (*fake) Abort(identity string) (api.Changed, error) {
+	return api.Changed{Message: "forgot what was staged for " + identity}, nil
+}
+
+func (f *fake) Probe(ctx context.Context, name string) (api.Probed, error) {
+	if f.probe != nil {
+		return f.probe(ctx, name)
+	}
+	return api.Probed{Name: name, OK: true}, nil
+}
+
 func (f *fake) Records(ctx context.Context, q url.Values, each func(*api.Record) error) error {
 	if f.records != nil {
 		return f.records(ctx, q, each)
@@ -141,6 +165,7 @@ func access(t *testing.T) Access {
 
 // world is a server with its client.
 type world struct {
+	level  slog.LevelVar
 	server *Server
 	client *http.Client
 	api    *api.Client
@@ -189,7 +214,7 @@ func startOn(t *testing.T, b Backend, l net.Listener, dial func(context.Context)
 	w := &world{log: new(logbook), dial: dial}
 	w.uid.Store(operator)
 	w.server = New(Options{
-		Backend: b, Access: access(t), Log: slog.New(slog.NewTextHandler(w.log, nil)),
+		Backend: b, Access: access(t), Log: slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: &w.level})),
 		Who: func(net.Conn) (caller.Caller, error) { return caller.Caller{UID: w.uid.Load()}, nil },
 		UID: func(c net.Conn) (uint32, error) {
 			if p, ok := c.(piped); ok {

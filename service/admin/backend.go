@@ -44,6 +44,26 @@ type Operator interface {
 	Drain(t api.Target) (api.Changed, error)
 	Resume(t api.Target) (api.Changed, error)
 	ResetBreaker(t api.Target) (api.Changed, error)
+	Certifier
+}
+
+// Certifier tries new files of an identity and puts them in place. An *api.Error says
+// why something cannot be done, without a byte of what is secret: it is logged. If an
+// error comes back, nothing has changed.
+type Certifier interface {
+	// Stage checks new files of an identity and keeps them in memory, in place of what
+	// was staged for it before. The bytes are overwritten once it returns: what it keeps,
+	// it copies.
+	Stage(ctx context.Context, s api.Stage, by string) (api.Staged, error)
+	// Commit writes what is staged to where the identity lives, and loads it.
+	Commit(ctx context.Context, identity, by string) (api.Committed, error)
+	// Abort forgets what is staged.
+	Abort(identity string) (api.Changed, error)
+	// Probe makes a handshake with each endpoint of an upstream, or of all upstreams
+	// of an identity, with what is staged or, if there is nothing, with what is in use.
+	// A name that is both is the identity's. That endpoints fail is no error. Clients
+	// wait ten seconds for it unless they were told otherwise.
+	Probe(ctx context.Context, name string) (api.Probed, error)
 }
 
 // Streamer passes on values one by one, until there are no more, ctx ends, or each

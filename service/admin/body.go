@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -20,12 +21,13 @@ func (c *call) body(v any) error {
 	if err != nil || kind != "application/json" {
 		return badRequest("the body must be JSON, with Content-Type: application/json")
 	}
-	raw, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, c.route.longest()))
+	raw, err := c.rawBody()
+	defer clear(raw) // it may hold a private key; what net/http and the decoder keep of it is not within reach
 	if err != nil {
 		return c.bodyError(err)
 	}
 	_ = c.control().SetReadDeadline(time.Time{}) // fails only on a closed connection
-	dec := json.NewDecoder(strings.NewReader(string(raw)))
+	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(v); err != nil {
 		return badRequest("the body makes no sense: %s", strings.TrimPrefix(err.Error(), "json: "))
@@ -33,7 +35,23 @@ func (c *call) body(v any) error {
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return badRequest("the body goes on behind its JSON value")
 	}
-	return required(reflect.ValueOf(v).Elem())
+	if err := required(reflect.ValueOf(v).Elem()); err != nil {
+		return err
+	}
+	if judge, ok := v.(interface{ Flaw() string }); ok && judge.Flaw() != "" {
+		return badRequest("the body %s", judge.Flaw())
+	}
+	return nil
+}
+
+// rawBody reads the body into one piece of memory, if its length is known.
+func (c *call) rawBody() ([]byte, error) {
+	var b bytes.Buffer
+	if n := c.r.ContentLength; n > 0 && n <= c.route.longest() {
+		b.Grow(int(n) + bytes.MinRead)
+	}
+	_, err := b.ReadFrom(http.MaxBytesReader(c.w, c.r.Body, c.route.longest()))
+	return b.Bytes(), err
 }
 
 func (c *call) bodyError(err error) error {

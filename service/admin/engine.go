@@ -54,6 +54,7 @@ type engine struct {
 	conns, told     share
 	streams         share
 	queries, checks share
+	probes          share
 
 	stop    context.Context // ends when the server closes; its cause is errStopping
 	stopNow context.CancelCauseFunc
@@ -83,6 +84,7 @@ func (e *engine) init(log *slog.Logger, from callers, permit func(*call, permiss
 	e.streams = share{total: maxStreams, kept: keptStreams, each: streamsEach}
 	e.queries = share{total: maxQueries, kept: keptQueries, each: queriesEach}
 	e.checks = share{total: 1, each: 1}
+	e.probes = share{total: 1, each: 1}
 	e.routes = make(map[string][]*route)
 	for i := range table {
 		r := &table[i]

@@ -1,8 +1,10 @@
 package admin
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os/user"
 	"strconv"
 	"strings"
@@ -13,7 +15,8 @@ import (
 	"github.com/mtlsproxy/mtlsproxy/service/caller"
 )
 
-// changed makes the event of a change: who wanted what, and what came of it.
+// changed makes the event of a change: who wanted what, and what came of it. It is made
+// at every level: nobody can raise that and then act unseen.
 func (c *call) changed(subject string, err error) {
 	outcome := "done"
 	if err != nil {
@@ -33,7 +36,15 @@ func (c *call) changed(subject string, err error) {
 	if err != nil {
 		attrs = append(attrs, "error", err.Error())
 	}
-	c.log.Info("a change was asked for over the admin API", append([]any{"event", "admin_action"}, attrs...)...)
+	c.record("a change was asked for over the admin API", append([]any{"event", "admin_action"}, attrs...)...)
+}
+
+// record makes an event of level info that is not subject to the level: that is looked
+// at by whoever asks whether an event is worth making, and not by the handler itself.
+func (c *call) record(message string, attrs ...any) {
+	r := slog.NewRecord(time.Now(), slog.LevelInfo, message, 0)
+	r.Add(attrs...)
+	_ = c.log.Handler().Handle(context.WithoutCancel(c.r.Context()), r) // as with all events, there is nobody to tell
 }
 
 // by names the caller to the Backend.

@@ -68,34 +68,40 @@ func show[T any](method, path string, needs permission, summary string, f func(*
 	}
 }
 
-// change is a row that changes the daemon as the body says. An In of none takes no
-// body.
-func change[In fmt.Stringer, Out any](method, path, summary string, f func(*call, In) (Out, error)) route {
-	r := route{
-		method: method, path: path, needs: operate, summary: summary, changes: true,
-		answers: reflect.TypeFor[Out](),
-		serve: func(c *call) error {
-			var in In
-			if c.route.accepts != nil {
-				if err := c.body(&in); err != nil {
-					return err
-				}
+// act is a row that does what the body says. An In of none takes no body; one with a
+// Clear holds secrets, and is overwritten when f has returned.
+func act[In fmt.Stringer, Out any](method, path, summary string, f func(*call, In) (Out, error)) route {
+	do := func(c *call) (Out, error) {
+		var in In
+		if secret, ok := any(&in).(interface{ Clear() }); ok {
+			defer secret.Clear()
+		}
+		if c.route.accepts != nil {
+			if err := c.body(&in); err != nil {
+				return *new(Out), err
 			}
-			out, err := f(c, in)
-			c.changed(fmt.Sprintf("%.256s", in.String()), err)
-			if err != nil {
-				return err
-			}
-			return c.answer(out)
-		},
+		}
+		return f(c, in)
 	}
+	r := show(method, path, operate, summary, do)
 	if t := reflect.TypeFor[In](); t != reflect.TypeFor[none]() {
 		r.accepts = t
 	}
 	return r
 }
 
-// none is the body of a change that has none.
+// change is an act that changes the daemon, which makes an event.
+func change[In fmt.Stringer, Out any](method, path, summary string, f func(*call, In) (Out, error)) route {
+	r := act(method, path, summary, func(c *call, in In) (Out, error) {
+		out, err := f(c, in)
+		c.changed(fmt.Sprintf("%.256s", in.String()), err)
+		return out, err
+	})
+	r.changes = true
+	return r
+}
+
+// none is the body of an act that has none.
 type none struct{}
 
 // String implements fmt.Stringer.

@@ -70,6 +70,7 @@ func table(b Backend, may func(*call, permission) bool) []route {
 		change(post, "/v1/resume", "Undo a drain", target(b.Resume)),
 		change(post, "/v1/breaker/reset", "Forget that endpoints have failed", target(b.ResetBreaker)),
 	}
+	rows = append(rows, certificates(b)...)
 	return rows
 }
 

@@ -128,7 +128,7 @@ func (d *demo) listenOn(address string) error {
 	if err != nil {
 		return err
 	}
-	s, err := service.Build(service.Options{Config: c, Log: d.Log})
+	s, err := service.Build(service.Options{Config: c, Strict: true, Log: d.Log})
 	if err != nil {
 		return err
 	}

@@ -35,7 +35,7 @@ type conn struct {
 	exchanges atomic.Uint64          // begun
 	route     atomic.Pointer[string] // of the last one
 	tunnel    atomic.Bool
-	unwanted  bool // Hand did not take it
+	unwanted  bool // Hand did not take it, or nobody wants it any more
 	handed    bool // Hand did
 }
 
@@ -134,7 +134,11 @@ func (c *conn) hand() bool {
 	}
 	nc := c.sock.NetConn()
 	if err := nc.SetDeadline(time.Time{}); err == nil && c.server.Hand != nil {
-		c.handed = c.server.Hand(c.listener.Name(), nc)
+		c.server.mu.Lock() // Cut finds it here, or no more
+		if c.handed = c.server.Hand(c.listener, nc); c.handed {
+			delete(c.server.conns, c)
+		}
+		c.server.mu.Unlock()
 	}
 	c.unwanted = !c.handed
 	return c.handed

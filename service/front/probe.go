@@ -15,12 +15,13 @@ type deadliner interface {
 
 // Probe finds out whether the accept loop of a listener that is served turns: it
 // wakes the loop, without a connection, and waits for its answer until ctx ends.
-// One Probe of a listener may be under way at a time.
 func (l *Listener) Probe(ctx context.Context) error {
 	d, ok := l.Listener.(deadliner)
 	if !ok {
 		return fmt.Errorf("listener %q of type %T cannot be probed", l.Name(), l.Listener)
 	}
+	l.probing.Lock() // for no longer than the ctx of whoever has it
+	defer l.probing.Unlock()
 	select {
 	case <-l.beat: // of an earlier probe that was given up
 	default:

@@ -31,6 +31,7 @@ type Listener struct {
 	removed  atomic.Bool
 	open     atomic.Int64
 	accepted atomic.Uint64
+	probing  sync.Mutex
 	beat     chan struct{} // the accept loop has been woken by Probe
 }
 
@@ -69,8 +70,9 @@ type Server struct {
 	Who func(net.Conn) int64
 	// Hand takes over a connection that came by a listener and is between two
 	// exchanges, for whoever serves next, and reports whether it did. The server does
-	// not touch the connection any more then. nil takes none.
-	Hand func(listener string, c net.Conn) bool
+	// not touch the connection any more then, unless it gets it back by Dismiss. Hand
+	// must not call the server. nil takes none.
+	Hand func(l *Listener, c net.Conn) bool
 
 	limits    atomic.Pointer[Limits]
 	exchanges sync.Pool // of *Exchange
@@ -82,11 +84,12 @@ type Server struct {
 	ended     chan struct{} // closed by Drain and Leave
 	stopped   bool
 
-	draining  atomic.Bool    // connections end with their exchange
-	leaving   atomic.Bool    // connections are handed over when they are idle
-	cut       atomic.Bool    // exchanges end
-	accepting sync.WaitGroup // accept loops
-	running   sync.WaitGroup // connections
+	draining  atomic.Bool                   // connections end with their exchange
+	leaving   atomic.Bool                   // connections are handed over when they are idle
+	cut       atomic.Bool                   // exchanges end
+	gate      atomic.Pointer[chan struct{}] // accept loops wait for it; nil: they accept
+	accepting sync.WaitGroup                // accept loops
+	running   sync.WaitGroup                // connections
 }
 
 // NoCaller stands for a caller that is not known.
@@ -114,6 +117,7 @@ func (s *Server) Serve(l *Listener) error {
 			return nil
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			l.answerProbe()
+			s.passGate()
 		case errors.Is(err, net.ErrClosed):
 			return fmt.Errorf("listener %q was closed: %w", l.Name(), err)
 		default:
@@ -147,30 +151,50 @@ func (s *Server) addListener(l *Listener) bool {
 	return true
 }
 
-// Adopt serves a connection that another process has accepted on l and handed over.
-func (s *Server) Adopt(l *Listener, nc net.Conn) { s.open(l, nc) }
+// Adopt serves a connection that another process has accepted on l and handed over. It
+// reports whether it will: if the server ends, or has removed l, it closes it.
+func (s *Server) Adopt(l *Listener, nc net.Conn) bool { return s.open(l, nc) }
 
-func (s *Server) open(l *Listener, nc net.Conn) {
+// Dismiss ends a connection that Hand took and nobody wants: a request that has come in
+// is answered first. Call it after Leave, and Wait after it.
+func (s *Server) Dismiss(l *Listener, nc net.Conn) {
+	c, err := newConn(s, l, nc)
+	if err != nil {
+		_ = nc.Close() // it could not be used
+		return
+	}
+	c.unwanted = true
+	s.mu.Lock()
+	s.start(c)
+	s.mu.Unlock()
+}
+
+func (s *Server) open(l *Listener, nc net.Conn) bool {
 	c, err := newConn(s, l, nc)
 	if err != nil {
 		s.Log.Error("taking a connection failed", "event", "listener_failed", "listener", l.Name(), "error", err)
 		_ = nc.Close() // it could not be used
-		return
+		return false
 	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	// One that comes in just as the server leaves is handed over like all others.
 	if s.draining.Load() || l.removed.Load() {
-		s.mu.Unlock()
 		_ = nc.Close() // no byte of it was read: the client may try again
-		return
+		return false
 	}
+	s.start(c)
+	return true
+}
+
+// start has a connection carried. The mutex is held.
+func (s *Server) start(c *conn) {
 	if s.conns == nil {
 		s.conns = make(map[*conn]struct{})
 	}
 	s.conns[c] = struct{}{}
 	s.running.Add(1)
-	s.mu.Unlock()
-	l.open.Add(1)
+	c.listener.open.Add(1)
 	go c.serve()
 }
 
@@ -251,7 +275,7 @@ func (s *Server) stopAccepting() {
 // through Cut.
 func (s *Server) Cancel() { s.cut.Store(true) }
 
-// Cut closes every connection at once.
+// Cut closes every connection at once, but for those that Hand has taken.
 func (s *Server) Cut() {
 	s.Cancel()
 	s.mu.Lock()

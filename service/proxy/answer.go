@@ -68,7 +68,10 @@ func diagnose(err error) *failure {
 	case tlsclient.NoEndpoint:
 		f.status, f.hint = 503, "every endpoint of the upstream is drained; mtlsproxyctl resume undoes that"
 	case tlsclient.IdentityUnavailable:
-		f.status, f.hint = 503, "no valid client certificate is loaded for this upstream"
+		f.status, f.hint = 503, "no valid client certificate is loaded for this upstream; mtlsproxyctl certs says why"
+		if reason := tlsclient.ReasonOf(err); reason != tlsclient.ReasonOther {
+			f.hint = "no client certificate is loaded for this upstream (" + string(reason) + "); mtlsproxyctl certs says more"
+		}
 	case tlsclient.IdentityExpired:
 		f.status, f.hint = 503, "the client certificate for this upstream has expired"
 	case tlsclient.ConnectTimeout:
@@ -85,6 +88,9 @@ func diagnose(err error) *failure {
 		f.hint = "the TLS connection to the upstream failed"
 	case tlsclient.UpstreamReset:
 		f.hint = "the upstream closed the connection before its answer was complete"
+		if f.fault == tlsclient.FaultSelf {
+			f.hint = "the certificate was replaced, and the answer took longer than pool.retire_timeout"
+		}
 	case tlsclient.UpstreamBadResponse:
 		f.hint = "the upstream's answer breaks the protocol"
 	default:

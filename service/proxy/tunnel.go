@@ -39,16 +39,21 @@ func (e *exchange) tunnel(idle time.Duration) {
 	timer := time.AfterFunc(idle, cut)
 	defer timer.Stop()
 	back := make(chan struct{})
+	var ended error
 	go func() {
 		defer close(back)
-		e.pass(client, upstream, timer, idle, cut)
+		ended = e.pass(client, upstream, timer, idle, cut)
 	}()
-	e.pass(upstream, client, timer, idle, cut)
+	_ = e.pass(upstream, client, timer, idle, cut) // a client that goes is no error
 	<-back
+	if cause, ok := errors.AsType[*tlsclient.Error](ended); ok { // its certificate has expired
+		e.blame(cause.Class, cause.Fault)
+	}
 }
 
-// pass copies from one end to the other until the first ends its stream.
-func (e *exchange) pass(to, from end, timer *time.Timer, idle time.Duration, cut func()) {
+// pass copies from one end to the other until the first ends its stream, and returns
+// why it could not be read to its end.
+func (e *exchange) pass(to, from end, timer *time.Timer, idle time.Duration, cut func()) error {
 	for {
 		buf, n, err := from.Read(e.p.Buffers)
 		if errors.Is(err, io.EOF) {
@@ -56,18 +61,18 @@ func (e *exchange) pass(to, from end, timer *time.Timer, idle time.Duration, cut
 			if err != nil {
 				cut()
 			}
-			return
+			return nil
 		}
 		if err != nil {
 			cut()
-			return
+			return err
 		}
 		timer.Reset(idle)
 		err = to.Write(buf[:n], time.Now().Add(idle))
 		e.p.Buffers.Put(buf)
 		if err != nil {
 			cut()
-			return
+			return nil
 		}
 	}
 }

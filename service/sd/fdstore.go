@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -19,39 +21,56 @@ const recheck = 5 * time.Millisecond
 var ErrNoStore = errors.New("there is no service manager to keep connections")
 
 // Store hands client connections over to the next process through the fd store, and
-// returns how many of them, from the first one, it has dealt with: those are with the
-// manager, or were closed before. The rest is for the caller to close. The connections
-// must be TCP or unix stream sockets between two exchanges, and nobody may read from
-// or write to them any more; the caller's own copies may be closed once Store has
-// returned. It waits for a busy manager as long as ctx allows.
+// returns those that it could not: they are for the caller to serve or to close. All
+// others are with the manager, or were closed before. The connections must be TCP or
+// unix stream sockets between two exchanges, and nobody may read from or write to them
+// any more; the caller's own copies of what is not returned may be closed then. It waits
+// for a busy manager as long as ctx allows.
+//
+// An error that is EMFILE or ENFILE says that there was no descriptor left to do it
+// with: closing a few connections makes room for all others.
 //
 // The manager does not tell whether it keeps what it gets. If the unit has no
 // FileDescriptorStoreMax=, the connections end with the caller's copies.
-func (n *Notifier) Store(ctx context.Context, clients ...Client) (int, error) {
+func (n *Notifier) Store(ctx context.Context, clients ...Client) (left []Client, err error) {
 	switch {
 	case len(clients) == 0:
-		return 0, nil
+		return nil, nil
 	case n == nil:
-		return 0, ErrNoStore
+		return clients, ErrNoStore
 	}
+	// A message is of one listener. Taken as they come, those of two would fill the
+	// queue with messages of one descriptor each.
+	left = slices.Clone(clients)
+	slices.SortStableFunc(left, func(a, b Client) int { return strings.Compare(a.Listener, b.Listener) })
+	for len(left) > 0 {
+		stored, err := n.storeParcel(ctx, left)
+		left = left[stored:]
+		if err != nil && (!errors.Is(err, errParcelFull) || stored == 0) {
+			return left, fmt.Errorf("handing over %d of %d connections: %w", len(clients)-len(left), len(clients), err)
+		}
+	}
+	return nil, nil
+}
+
+// storeParcel hands over as many clients, from the first one, as one parcel takes, and
+// returns how many.
+func (n *Notifier) storeParcel(ctx context.Context, clients []Client) (int, error) {
 	file, done, full := pack(clients)
 	if file == nil {
-		return 0, fmt.Errorf("handing over connections: %w", full)
+		return 0, full
 	}
 	defer func() { _ = file.Close() }() // the manager has its own by then
-	if done > 0 {
-		err := n.deliver(ctx, "FDSTORE=1\nFDPOLL=0\nFDNAME="+parcel, file)
-		if err == nil {
-			err = n.Sync(ctx)
-		}
-		if err != nil {
-			return 0, fmt.Errorf("handing over %d connections: %w", len(clients), err)
-		}
+	if done == 0 {
+		return 0, full
 	}
-	if full != nil {
-		return done, fmt.Errorf("handing over %d of %d connections: %w", done, len(clients), full)
+	if err := n.deliver(ctx, "FDSTORE=1\nFDPOLL=0\nFDNAME="+parcel, file); err != nil {
+		return 0, err
 	}
-	return done, nil
+	if err := n.Sync(ctx); err != nil {
+		return 0, err
+	}
+	return done, full
 }
 
 // Unstore removes everything with these names from the fd store. It waits for a busy

@@ -51,12 +51,15 @@ const (
 )
 
 // New returns a Notifier for the socket that $NOTIFY_SOCKET names, nil if it names
-// none.
+// none. An error says why there is none all the same; that is nothing to end for: nil
+// is a Notifier with nobody to tell.
 func New(getenv func(string) string, log *slog.Logger) (*Notifier, error) {
 	address := getenv("NOTIFY_SOCKET")
 	switch {
 	case address == "":
 		return nil, nil
+	case strings.HasPrefix(address, "vsock:"):
+		return nil, fmt.Errorf("NOTIFY_SOCKET=%q is a vsock address, of a service manager outside of this virtual machine; that is not supported, and it is told nothing", address)
 	case address[0] != '/' && address[0] != '@':
 		return nil, fmt.Errorf("NOTIFY_SOCKET=%q is neither a path nor an abstract socket; the service manager is told nothing", address)
 	}

@@ -23,9 +23,24 @@ const (
 	maxName = 255
 )
 
-// errParcelFull means that the kernel takes no more descriptors for this user: there
-// are as many on their way as RLIMIT_NOFILE allows, or the socket's buffer is full.
-var errParcelFull = errors.New("no more connections can be handed over at once; raise LimitNOFILE= in the unit")
+// errParcelFull means that the buffer of the parcel's socket is full, whose size is
+// net.core.wmem_default. There is room in another parcel.
+var errParcelFull = errors.New("the parcel is full")
+
+// packing says of an error of the kernel what to do about it.
+func packing(call string, err error) error {
+	switch {
+	case errors.Is(err, unix.EAGAIN):
+		return errParcelFull
+	case errors.Is(err, unix.ETOOMANYREFS): // more are on their way than RLIMIT_NOFILE, unix(7)
+		return fmt.Errorf("this user has as many descriptors on their way as it may (%w); raise LimitNOFILE= in the unit", err)
+	case errors.Is(err, unix.EMFILE):
+		return fmt.Errorf("the process has no descriptor left to do it with (%w); raise LimitNOFILE= in the unit", err)
+	case errors.Is(err, unix.ENFILE):
+		return fmt.Errorf("the host has no descriptor left to do it with (%w); raise fs.file-max with sysctl", err)
+	}
+	return os.NewSyscallError(call, err)
+}
 
 // pack puts copies of the clients' descriptors into the queue of a new socket, which
 // the caller must close, and returns how many of them, from the first one, are in it
@@ -36,7 +51,7 @@ var errParcelFull = errors.New("no more connections can be handed over at once; 
 func pack(clients []Client) (file *os.File, done int, err error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
-		return nil, 0, os.NewSyscallError("socketpair", err)
+		return nil, 0, packing("socketpair", err)
 	}
 	defer func() { _ = unix.Close(pair[0]) }() // what is sent stays with the other end
 	file = os.NewFile(uintptr(pair[1]), parcel)
@@ -62,10 +77,8 @@ func pack(clients []Client) (file *os.File, done int, err error) {
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
-		case errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.ETOOMANYREFS):
-			return file, done, errParcelFull
 		case err != nil:
-			return file, done, os.NewSyscallError("sendmsg", err)
+			return file, done, packing("sendmsg", err)
 		}
 		done += len(part)
 	}

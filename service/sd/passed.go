@@ -1,6 +1,8 @@
 package sd
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -76,7 +78,7 @@ type Rejected struct {
 // given --fdname, are told by their family: TCP is http, unix is admin.
 //
 // From then on the clients live and die with this process. One that finds that it
-// cannot serve them hands them to [Notifier.Store] again before it ends.
+// cannot serve them calls [Passed.Return] before it ends.
 func Take() *Passed {
 	p := &Passed{Note: overlooked(os.Getenv)}
 	for i, f := range activation.Files(true) {
@@ -153,8 +155,8 @@ func (p *Passed) Names() []string {
 	return slices.Compact(names)
 }
 
-// Keep closes the listeners, and the clients of listeners, that have none of the
-// names, and adds them to Rejected.
+// Keep closes the listeners that have none of the names, and adds them to Rejected. The
+// clients stay: until it is certain that this process serves, the next one may want them.
 func (p *Passed) Keep(names ...string) {
 	p.Listeners = slices.DeleteFunc(p.Listeners, func(l Listener) bool {
 		if slices.Contains(names, l.Name) {
@@ -167,17 +169,20 @@ func (p *Passed) Keep(names ...string) {
 		})
 		return true
 	})
-	p.Clients = slices.DeleteFunc(p.Clients, func(c Client) bool {
-		if slices.Contains(names, c.Listener) {
-			return false
-		}
-		_ = c.Close() // between two exchanges: nothing is lost
-		p.Rejected = append(p.Rejected, Rejected{
-			Name: parcel, What: "client connection at " + Address(c.LocalAddr()),
-			Why: fmt.Sprintf("the listener %q by which it came is no more", c.Listener),
-		})
-		return true
-	})
+}
+
+// Return gives the clients back to the fd store, for the next process to serve, and
+// closes all that is left. It is for those who will not serve after all. Without a
+// manager it is Close.
+func (p *Passed) Return(ctx context.Context, n *Notifier) error {
+	defer p.Close()
+	if n == nil || len(p.Clients) == 0 {
+		return nil
+	}
+	// The parcel they came in is empty. Left there, one would be added with each start.
+	err := n.Unstore(ctx, parcel)
+	_, err2 := n.Store(ctx, p.Clients...)
+	return errors.Join(err, err2)
 }
 
 // Close closes all that is left. It is for those who will not serve after all.

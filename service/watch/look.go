@@ -41,6 +41,9 @@ const maxTurns = 4
 // the last look, and so may be changing still.
 func (w *Watcher) look() (moving bool) {
 	now := time.Now()
+	w.mu.Lock()
+	w.state.Looking = now
+	w.mu.Unlock()
 	w.openSource(now)
 	// A link may have been turned before its directory was armed, so the ways are
 	// known only when they have been followed with everything armed.
@@ -66,7 +69,7 @@ func (w *Watcher) look() (moving bool) {
 	}
 	w.mu.Lock()
 	w.state.Looks++
-	w.state.LastLook = now
+	w.state.LastLook, w.state.Looking = time.Now(), time.Time{}
 	w.mu.Unlock()
 	w.publish()
 	return moving

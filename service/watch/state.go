@@ -24,7 +24,8 @@ type State struct {
 	Watches    int    // directories that inotify watches
 	Looks      uint64 // how often everything was looked at
 	LastLook   time.Time
-	Changes    uint64 // paths reported as changed, since New
+	Looking    time.Time // since when a look is under way; zero: none is
+	Changes    uint64    // paths reported as changed, since New
 	LastChange time.Time
 	Overflows  uint64 // times that inotify lost events
 }

@@ -181,6 +181,28 @@ func (c *Client) ResetBreaker(ctx context.Context, t Target) (Changed, error) {
 	return send[Changed](ctx, c, http.MethodPost, "/v1/breaker/reset", t)
 }
 
+// Stage hands new files of an identity to the daemon, which checks them and keeps them
+// in memory.
+func (c *Client) Stage(ctx context.Context, s Stage) (Staged, error) {
+	return send[Staged](ctx, c, http.MethodPost, "/v1/certs/stage", s)
+}
+
+// Probe makes the daemon try a handshake with each endpoint. That endpoints fail is no
+// error.
+func (c *Client) Probe(ctx context.Context, name string) (Probed, error) {
+	return send[Probed](ctx, c, http.MethodPost, "/v1/certs/probe", ProbeOf{name})
+}
+
+// Commit puts what is staged for an identity in place. On an error nothing has changed.
+func (c *Client) Commit(ctx context.Context, identity string) (Committed, error) {
+	return send[Committed](ctx, c, http.MethodPost, "/v1/certs/commit", IdentityRef{identity})
+}
+
+// Abort makes the daemon forget what is staged for an identity.
+func (c *Client) Abort(ctx context.Context, identity string) (Changed, error) {
+	return send[Changed](ctx, c, http.MethodPost, "/v1/certs/abort", IdentityRef{identity})
+}
+
 // Metrics copies the metrics in the Prometheus text format to w.
 func (c *Client) Metrics(ctx context.Context, w io.Writer) error {
 	resp, err := c.do(ctx, http.MethodGet, "/metrics", nil)

@@ -18,6 +18,7 @@ type Status struct {
 	Since       time.Time  `json:"since"` // when the daemon started
 	Health      Health     `json:"health"`
 	Config      Config     `json:"config"`
+	Notes       []string   `json:"notes,omitempty"` // settings that do not hold, and why; nothing is wrong
 	Listeners   []Listener `json:"listeners"`
 	Routes      []Route    `json:"routes"`
 	Upstreams   []Upstream `json:"upstreams"`
@@ -159,26 +160,6 @@ type Pool struct {
 	Opened  uint64            `json:"opened"`
 	Reused  uint64            `json:"reused"` // exchanges on a connection that had carried one before
 	Closed  map[string]uint64 `json:"closed"` // by reason
-}
-
-// Identity is a named client certificate.
-type Identity struct {
-	Name       string    `json:"name"`
-	Generation uint64    `json:"generation"` // 0: none is loaded
-	Subject    string    `json:"subject"`
-	Issuer     string    `json:"issuer"`
-	Serial     string    `json:"serial"` // hexadecimal
-	SANs       []string  `json:"sans"`
-	NotBefore  time.Time `json:"not_before"`
-	NotAfter   time.Time `json:"not_after"`
-	Loaded     time.Time `json:"loaded"`
-	Cert       string    `json:"cert"` // path
-	Key        string    `json:"key"`  // path
-	CA         string    `json:"ca"`   // path, or "system"
-	CRL        string    `json:"crl,omitempty"`
-	Anchors    int       `json:"anchors"`   // trust anchors; 0 with "system"
-	Upstreams  []string  `json:"upstreams"` // that show it
-	Error      string    `json:"error,omitempty"`
 }
 
 // Connection is one connection of a client.

@@ -1,0 +1,4 @@
+package service
+
+// Connections returns how many client connections the front has.
+func (s *Service) Connections() int { return s.front.Connections() }

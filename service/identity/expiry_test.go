@@ -1,0 +1,77 @@
+package identity_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mtlsproxy/mtlsproxy/tlsclient/tlstest"
+)
+
+func TestTheEndOfACertificateIsSpokenOf(t *testing.T) {
+	const day = 24 * time.Hour
+	for name, c := range map[string]struct {
+		life time.Duration
+		at   []time.Duration // before the end
+	}{
+		"a year":      {365 * day, []time.Duration{30 * day, 7 * day, day}},
+		"ninety days": {90 * day, []time.Duration{30 * day, 7 * day, day}},
+		"a month":     {30 * day, []time.Duration{10 * day, 7 * day, day}},
+		"a week":      {7 * day, []time.Duration{7 * day / 3, day}},
+		"a day":       {day, []time.Duration{8 * time.Hour}},
+		"an hour":     {time.Hour, []time.Duration{20 * time.Minute}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			begin := time.Now().Truncate(time.Second)
+			f := newFixture(t, tlstest.LeafOptions{NotBefore: begin, NotAfter: begin.Add(c.life)})
+			f.now = begin
+			f.try(0)
+			f.log.take()
+			end := f.Generation().Leaf.NotAfter
+			for _, left := range c.at {
+				f.try(end.Add(-left).Sub(f.now) - time.Second)
+				if told := f.log.take(); told != nil {
+					t.Fatalf("told %q more than %v before the end", told, left)
+				}
+				if at := f.Due(time.Hour); at.After(end.Add(-left)) {
+					t.Errorf("due at %v, after the moment at %v", at, end.Add(-left))
+				}
+				f.try(time.Second)
+				if told := f.log.take(); len(told) != 1 || !strings.HasPrefix(told[0], "cert_expiring ") || !strings.Contains(told[0], "left="+left.String()) {
+					t.Fatalf("told %q %v before the end", told, left)
+				}
+			}
+			f.try(end.Sub(f.now) + time.Second)
+			f.try(time.Minute)
+			told := strings.Join(f.log.take(), "\n")
+			if strings.Count(told, "cert_expired ") != 1 || strings.Contains(told, "cert_expiring") {
+				t.Errorf("told %q at the end", told)
+			}
+		})
+	}
+}
+
+// One that begins late in the life of a certificate says it once.
+func TestOnlyTheMostUrgentWarningIsGiven(t *testing.T) {
+	begin := time.Now().Truncate(time.Second)
+	f := newFixture(t, tlstest.LeafOptions{NotBefore: begin.AddDate(0, -11, 0), NotAfter: begin.Add(12 * time.Hour)})
+	f.try(0)
+	f.log.take()
+	f.try(time.Minute)
+	if told := f.log.take(); told != nil {
+		t.Errorf("told %q again", told)
+	}
+}
+
+func TestARenewalIsWarnedOfAnew(t *testing.T) {
+	begin := time.Now().Truncate(time.Second)
+	f := newFixture(t, tlstest.LeafOptions{NotBefore: begin.AddDate(0, -11, 0), NotAfter: begin.Add(12 * time.Hour)})
+	f.try(0)
+	f.ca.Issue(t, tlstest.LeafOptions{NotBefore: begin.AddDate(0, -11, 0), NotAfter: begin.Add(13 * time.Hour)}).WriteFiles(t, f.files.Dir, f.ca)
+	f.log.take()
+	f.try(time.Second)
+	told := strings.Join(f.log.take(), "\n")
+	if strings.Count(told, "cert_loaded ") != 1 || strings.Count(told, "cert_expiring ") != 1 {
+		t.Errorf("told %q", told)
+	}
+}
