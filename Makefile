@@ -37,18 +37,19 @@ test: ## run every test that can run here, with the race detector if there is a 
 	@$(GO) run ./contrib/testreport $(RACE) -count=1 ./...
 	@$(if $(RACE),echo 'once more without the race detector: what it would distort'; \
 		$(GO) run ./contrib/testreport -count=1 -run Alloc ./service ./journal ./tlsclient/...)
+	@if CGO_ENABLED=0 $(GO) run ./packaging/systemtest -can; then $(MAKE) --no-print-directory test-system; fi
 
 test-faults: ## crash and damage the request log, for some minutes
 	@MTLSPROXY_FAULTS=1 $(GO) run ./contrib/testreport -count=1 -timeout 20m -run Fault ./journal ./service ./cmd/mtlsproxyd
 
-test-system: deb ## install the Debian package and drive a real systemd; needs root
-	CGO_ENABLED=0 $(GO) run ./packaging/systemtest -deb $(DEB) $(SYSTEMTESTFLAGS)
+test-system: deb rpm ## install the packages and drive a real systemd; needs root
+	CGO_ENABLED=0 $(GO) run ./packaging/systemtest -deb $(DEB) -rpm $(RPM) $(SYSTEMTESTFLAGS)
 
 check: ## everything that looks at the source: gofmt, vet, go.mod, shellcheck, lint
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not as gofmt writes it:"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	$(GO) mod tidy -diff
-	@if command -v shellcheck >/dev/null; then echo shellcheck .ci/run; shellcheck .ci/run; \
+	@if command -v shellcheck >/dev/null; then echo shellcheck; shellcheck .ci/run contrib/pki/mtlsproxy-pki; \
 	else echo "SKIP shellcheck: it is not installed"; fi
 	@$(MAKE) --no-print-directory lint
 	@echo "check: ok"

@@ -240,7 +240,17 @@ func (t *trial) counted(c load.Count) {
 // lostNothing requires that a load lost nothing.
 func (t *trial) lostNothing(c load.Count) {
 	t.counted(c)
-	if c.Failed+c.Closed+c.Refused > 0 || c.Sent == 0 {
-		t.errorf("of %d requests %d failed, %d connections were closed and %d refused: %s", c.Sent, c.Failed, c.Closed, c.Refused, fmt.Sprint(c.Errors))
+	if c.Failed+c.Closed+c.Refused+c.Stray > 0 || c.Sent == 0 {
+		t.errorf("of %d requests %d failed, %d connections were closed and %d refused, and on %d came what was no answer: %s",
+			c.Sent, c.Failed, c.Closed, c.Refused, c.Stray, fmt.Sprint(c.Errors))
+	}
+}
+
+// lostNoRequest requires that a load lost no request, though connections of it may have
+// been closed between two of them.
+func (t *trial) lostNoRequest(c load.Count) {
+	t.counted(c)
+	if c.Failed+c.Refused+c.Stray > 0 || c.Sent == 0 {
+		t.errorf("of %d requests %d failed, %d connections were refused, and on %d came what was no answer: %v", c.Sent, c.Failed, c.Refused, c.Stray, c.Errors)
 	}
 }

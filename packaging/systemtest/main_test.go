@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -28,6 +29,9 @@ func TestWrongUsageSaysWhatIsWrong(t *testing.T) {
 		{[]string{"-deb", deb + ".not"}, "no such file"},
 		{[]string{"-deb", deb, "-release", "debian11"}, "debian12"},
 		{[]string{"-deb", deb, "-run", "("}, "parsing regexp"},
+		{[]string{"-deb", deb, "-tries", "0"}, "-tries 0"},
+		{[]string{"-deb", deb, "-rpm", deb + ".not"}, "no such file"},
+		{[]string{"-deb", deb, "-require"}, "-rpm FILE"},
 		{[]string{"-deb", deb, "more"}, `"more"`},
 		{[]string{"load"}, "usage"},
 		{[]string{"upstream"}, "usage"},
@@ -86,6 +90,47 @@ two                     FAIL   2.0 s  ok     3.0 s
 	}
 	if err == nil || err.Error() != "1 of 3 scenarios failed" {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestAScenarioThatFailsIsTriedAgainAndTheSummarySaysSo(t *testing.T) {
+	var w strings.Builder
+	plays := 0
+	late := again(t.Context(), 3, &w, func() outcome {
+		plays++
+		o := outcome{release: "debian13", name: "late"}
+		if plays < 2 {
+			o.wrong = []string{"not yet"}
+		}
+		return o
+	})
+	never := again(t.Context(), 2, &w, func() outcome {
+		return outcome{release: "debian13", name: "never", wrong: []string{"no"}}
+	})
+	if plays != 2 || len(late.wrong) > 0 || len(never.wrong) == 0 {
+		t.Errorf("got %+v after %d plays, and %+v", late, plays, never)
+	}
+	for _, says := range []string{"FAIL at try 1 of 3 debian13 late", "ok at try 2 debian13 late", "FAIL at try 2 of 2 debian13 never"} {
+		if !strings.Contains(w.String(), says) {
+			t.Errorf("the outcomes do not say %q:\n%s", says, w.String())
+		}
+	}
+	w.Reset()
+	if err := summary(&w, []outcome{late}); err != nil || !strings.Contains(w.String(), "ok at try 2") || !strings.Contains(w.String(), "1 of them only when tried again") {
+		t.Errorf("the summary does not say that it was tried again: %v\n%s", err, w.String())
+	}
+}
+
+func TestAScenarioIsNotTriedAgainWhenTheTestIsToEnd(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	plays := 0
+	again(ctx, 3, io.Discard, func() outcome {
+		plays++
+		cancel()
+		return outcome{wrong: []string{"it was interrupted"}}
+	})
+	if plays != 1 {
+		t.Errorf("it was played %d times, want once", plays)
 	}
 }
 

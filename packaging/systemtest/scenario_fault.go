@@ -65,6 +65,7 @@ func journaldStopped(t *trial) {
 	journald := t.property("systemd-journald.service", "MainPID")
 	l := t.load(usual())
 	t.signal("STOP", journald)
+	stopped := time.Now()
 	// Each of these is an event. Nothing but the daemon may be asked meanwhile: the
 	// service manager waits for the journal itself.
 	r := t.run("timeout", "60", "sh", "-c", "i=0; while [ $i -lt 400 ]; do curl --silent --show-error --fail --unix-socket "+adminPath+
@@ -72,12 +73,15 @@ func journaldStopped(t *trial) {
 	t.pass(afterwards)
 	c := l.end()
 	t.signal("CONT", journald)
+	stood := time.Since(stopped)
 	if r.Code != 0 {
 		t.errorf("%d changes of the level while the journal stood: exit code %d", untaken, r.Code)
 	}
 	t.lostNothing(c)
-	if c.Slowest > time.Second {
-		t.errorf("a request took %v while the journal stood", c.Slowest)
+	// Who waits for the journal waits until it goes on. On a busy host everything takes
+	// longer, and so does this.
+	if c.Slowest > max(time.Second, stood/5) {
+		t.errorf("a request took %v while the journal stood for %v", c.Slowest, stood)
 	}
 	before := strings.Count(t.messages(false), "\n")
 	t.must("systemctl", "reload", service)

@@ -72,7 +72,7 @@ func readyTime(t *trial) {
 		var begun, ready time.Duration
 		for _, e := range t.entries("--boot", "--unit="+service) {
 			switch {
-			case e.PID == pid && strings.Contains(e.text(), "Executing: /usr/sbin/mtlsproxyd"):
+			case e.PID == pid && strings.Contains(e.text(), "Executing: ") && strings.Contains(e.text(), "/usr/sbin/mtlsproxyd"):
 				begun = e.at()
 			case e.PID == "1" && strings.Contains(e.text(), "Got notification message from PID "+pid) && strings.Contains(e.text(), "READY=1"):
 				if ready == 0 {

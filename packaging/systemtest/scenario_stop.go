@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"strings"
 	"time"
 )
 
@@ -45,4 +47,37 @@ func (t *trial) stopWith(path string, want int, within time.Duration) {
 	if result := t.property(service, "Result"); result != "success" {
 		t.errorf("the result of the service is %s", result)
 	}
+}
+
+// The moments after which a daemon that is about to start is told something else: some
+// come before the program runs, some before it is ready, and some after.
+const (
+	moments   = 30
+	momentsBy = 4 * time.Millisecond
+)
+
+func stopStarting(t *trial) {
+	t.site()
+	sockets := t.since()
+	for i := range moments {
+		t.must("systemctl", "stop", service)
+		t.sh(fmt.Sprintf("systemctl --no-block start %s; sleep %.3f; systemctl stop %[1]s", service, (time.Duration(i) * momentsBy).Seconds()))
+		if state, result := t.property(service, "ActiveState"), t.property(service, "Result"); state != "inactive" || result != "success" {
+			t.errorf("stopped %v after its start was asked for, it is %s with result %s", time.Duration(i)*momentsBy, state, result)
+		}
+	}
+	said := t.messages(false)
+	starting, started := strings.Count(said, "Starting "+service), strings.Count(said, "Started "+service)
+	t.notef("%d of %d starts were stopped before READY=1", starting-started, starting)
+	if starting == started {
+		t.errorf("no stop came while it was starting, so this shows nothing")
+	}
+	if strings.Contains(said, "Failed with result") {
+		t.errorf("the journal tells of a failure")
+	}
+	if t.since() != sockets {
+		t.errorf("that has closed the sockets")
+	}
+	t.answers()
+	t.whole("it was stopped while starting")
 }

@@ -14,10 +14,11 @@ import (
 	"github.com/mtlsproxy/mtlsproxy/packaging/systemtest/upstream"
 )
 
-// Where the machine sees this program and the package.
+// Where the machine sees this program and the packages.
 const (
 	selfPath = "/opt/systemtest"
 	debPath  = "/opt/mtlsproxy.deb"
+	rpmPath  = "/opt/mtlsproxy.rpm"
 )
 
 // trial is one scenario on one machine. What is wrong is gathered; fatal ends the

@@ -6,6 +6,10 @@ if [ "$1" -eq 0 ]; then
 		systemctl stop 'mtlsproxy@*.socket' 'mtlsproxy-admin@*.socket' 'mtlsproxy@*.service' || :
 		systemctl stop mtlsproxy.socket mtlsproxy-admin.socket || :
 	fi
+	# The links of the instances; what follows takes no template on every version of systemd.
+	if command -v systemctl >/dev/null 2>&1; then
+		systemctl --quiet --no-reload disable mtlsproxy@.socket mtlsproxy-admin@.socket mtlsproxy@.service || :
+	fi
 	if [ -x /usr/lib/systemd/systemd-update-helper ]; then
 		/usr/lib/systemd/systemd-update-helper remove-system-units "$@" || :
 	elif command -v systemctl >/dev/null 2>&1; then

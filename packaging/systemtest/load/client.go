@@ -109,13 +109,25 @@ func (cl *client) roundTrip() (status int, last bool, err error) {
 }
 
 // look counts a connection that the other side has closed between two exchanges,
-// before a request is lost on it.
+// before a request is lost on it, or on which it has sent something then.
 func (cl *client) look() {
-	if cl.conn == nil || !gone(cl.conn) {
+	if cl.conn == nil {
 		return
 	}
-	cl.c.add(func(c *Count) { c.Closed++; c.wrong("closed between two exchanges") })
-	cl.drop()
+	stray := cl.in.Buffered() > 0
+	end := false
+	if !stray {
+		stray, end = peek(cl.conn)
+	}
+	if stray {
+		cl.c.add(func(c *Count) { c.Stray++; c.wrong("bytes between two exchanges") })
+	}
+	if end {
+		cl.c.add(func(c *Count) { c.Closed++; c.wrong("closed between two exchanges") })
+	}
+	if stray || end {
+		cl.drop()
+	}
 }
 
 func (cl *client) drop() {
@@ -125,18 +137,18 @@ func (cl *client) drop() {
 	}
 }
 
-// gone reports whether there is an end to read.
-func gone(conn net.Conn) bool {
+// peek reports whether there is something to read, or an end.
+func peek(conn net.Conn) (some, end bool) {
 	raw, err := conn.(syscall.Conn).SyscallConn()
 	if err != nil {
-		return true
+		return false, true
 	}
-	end := false
 	err = raw.Control(func(fd uintptr) {
 		n, _, err := syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		some = err == nil && n > 0
 		end = err == nil && n == 0 || errors.Is(err, syscall.ECONNRESET)
 	})
-	return err != nil || end
+	return some, end || err != nil
 }
 
 // ended reports whether err means that the other side has closed the connection.

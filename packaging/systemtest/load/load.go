@@ -34,6 +34,7 @@ type Count struct {
 	Failed   int `json:"failed"`   // requests with another answer, or none
 	Closed   int `json:"closed"`   // connections that the other side closed
 	Refused  int `json:"refused"`  // connections that could not be made
+	Stray    int `json:"stray"`    // connections on which something came that was no answer
 
 	Slowest time.Duration  `json:"slowest"` // exchange with an answer, with the making of its connection
 	Errors  map[string]int `json:"errors"`  // what was wrong, and how often

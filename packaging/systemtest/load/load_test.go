@@ -115,6 +115,26 @@ func TestACloseBetweenTwoExchangesLosesNoRequest(t *testing.T) {
 	}
 }
 
+func TestBytesThatNobodyAskedForAreNoAnswer(t *testing.T) {
+	sent := make(chan struct{})
+	a := serve(t, "tcp", "127.0.0.1:0", func(c net.Conn, in *bufio.Reader) {
+		http.ReadRequest(in)
+		io.WriteString(c, okAnswer+"HTTP/1.1 2")
+		<-sent
+	})
+	defer close(sent)
+	var c counter
+	c.count.Errors = map[string]int{}
+	cl := &client{o: &Options{Path: "/", Patience: 10 * time.Second}, c: &c, address: a, keep: true}
+	cl.exchange()
+	for cl.conn != nil { // until they have crossed the loopback interface
+		cl.look()
+	}
+	if c.count.Answered != 1 || c.count.Stray != 1 || c.count.Closed != 0 {
+		t.Errorf("got %+v", c.count)
+	}
+}
+
 func TestNobodyListeningIsRefusedAndNotSent(t *testing.T) {
 	c := once(t, Options{Addresses: []string{filepath.Join(t.TempDir(), "nobody")}, Keep: 1})
 	if c.Sent != 0 || c.Refused == 0 {

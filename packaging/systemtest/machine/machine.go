@@ -24,6 +24,7 @@ type Machine struct {
 	Name   string
 	Files  *os.Root // its files, as it sees them
 	leader int      // its PID 1, as this host counts
+	groups cgroups
 	nspawn *exec.Cmd
 	exited chan struct{} // closed when nspawn has ended
 	ended  error         // of nspawn; read after exited
@@ -52,13 +53,17 @@ func Boot(ctx context.Context, root *Root, o Options) (*Machine, error) {
 	args = append(args, "SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1")
 	// What it sets belongs to the host; two machines at a time get in each other's way.
 	args = append(args, "systemd.mask=systemd-sysctl.service")
-	m := &Machine{Name: o.Name, exited: make(chan struct{}), said: new(tail)}
-	m.nspawn = exec.Command("systemd-nspawn", args...) //nolint:noctx // it is powered off, never killed while it can be
+	groups, err := makeCgroups(o.Name)
+	if err != nil {
+		return nil, err
+	}
+	m := &Machine{Name: o.Name, groups: groups, exited: make(chan struct{}), said: new(tail)}
+	m.nspawn = exec.Command("sh", groups.command("systemd-nspawn", args)...) //nolint:noctx // it is powered off, never killed while it can be
 	m.nspawn.Stdout, m.nspawn.Stderr = m.said, m.said
 	// If this process dies, nspawn powers the machine off.
 	m.nspawn.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM, Setpgid: true}
 	if err := m.nspawn.Start(); err != nil {
-		return nil, err
+		return nil, errors.Join(err, groups.remove())
 	}
 	go func() {
 		m.ended = m.nspawn.Wait()
@@ -147,7 +152,7 @@ func (m *Machine) PowerOff() error {
 	}
 	select {
 	case <-m.exited:
-		return nil
+		return m.groups.remove()
 	case <-time.After(offTime):
 	}
 	// The kernel ends every process of a PID namespace with its first.
@@ -159,7 +164,7 @@ func (m *Machine) PowerOff() error {
 	<-m.exited
 	// What nspawn removes when it can.
 	_ = os.Remove("/run/systemd/nspawn/propagate/" + m.Name)
-	return fmt.Errorf("%s had to be killed: it was not off after %v", m.Name, offTime)
+	return errors.Join(fmt.Errorf("%s had to be killed: it was not off after %v", m.Name, offTime), m.groups.remove())
 }
 
 // Leader is PID 1 of the machine, as this host counts.

@@ -26,7 +26,7 @@ var (
 )
 
 // packages that a root has beside the smallest system there is.
-const packages = "systemd,systemd-sysv,dbus,curl"
+const packages = "systemd,systemd-sysv,dbus,curl,rpm"
 
 // complete is the file in a root that says with which packages it was made; a root
 // without it was left half made.
