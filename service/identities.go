@@ -100,6 +100,9 @@ func (s *Service) rotate(names []string) {
 				s.take(w, m, m.Try(time.Now()))
 			}
 		}
+		if s.Notify != nil {
+			s.Notify.Status(s.summary())
+		}
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/user"
@@ -36,6 +37,9 @@ func (c *checkCmd) checkFor(w world, u *unit, conf *config.Config) (notes []stri
 		return []string{fmt.Sprintf("the files were read as uid %d, but %s runs as user %s: mtlsproxyctl check asks the running daemon, and root may look in its place", os.Geteuid(), u.name, u.runsAs())}, nil
 	}
 	wrong, err := c.as(w, them)
+	if errors.Is(err, fs.ErrNotExist) { // an image that nobody has booted has no /proc
+		return []string{fmt.Sprintf("the files were read as root, not as user %s, as %s does: %v", u.user, u.name, err)}, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("looking as user %s, as %s does: %w", u.user, u.name, err)
 	}
@@ -71,6 +75,9 @@ func (c *checkCmd) as(w world, them *syscall.Credential) (wrong []string, err er
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	ended := cmd.Run()
+	if cmd.Process == nil {
+		return nil, ended
+	}
 	var said checked
 	if err := json.Unmarshal(stdout.Bytes(), &said); err != nil {
 		return nil, errors.Join(ended, fmt.Errorf("no answer: %w", err), errors.New(strings.TrimSpace(stderr.String())))

@@ -30,6 +30,7 @@ var imports = map[string][]string{
 	"tlsclient/tlstest/leak": nil,
 
 	"journal": {"github.com/klauspost/compress/zstd", "go.etcd.io/bbolt", "golang.org/x/sys/unix"},
+	"limiter": nil,
 
 	"service/admin":     {"service/admin/api", "service/caller"},
 	"service/admin/api": nil,

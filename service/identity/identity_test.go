@@ -217,6 +217,19 @@ func TestTroubleIsToldOnce(t *testing.T) {
 	}
 }
 
+// However often they changed, and were tried, in between.
+func TestFilesThatKeepChangingAreToldOfAfterTenSeconds(t *testing.T) {
+	f := newFixture(t, tlstest.LeafOptions{})
+	f.try(0)
+	f.halve()
+	for range 6 {
+		f.try(500 * time.Millisecond)
+	}
+	if late := f.Due(time.Minute).Sub(f.State().Since); late > 10*time.Second {
+		t.Errorf("tried again %v after the first failure", late)
+	}
+}
+
 func TestFilesThatAreRestoredAreToldOf(t *testing.T) {
 	f := newFixture(t, tlstest.LeafOptions{})
 	f.try(0)

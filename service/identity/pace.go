@@ -36,6 +36,9 @@ func (i *Identity) Due(every time.Duration) time.Time {
 		return i.tried
 	case i.tries > 0:
 		due = i.tried.Add(retryAfter(i.tries))
+		if end := i.state.Since.Add(patience); !i.state.Lasting && end.Before(due) {
+			due = end // however often they were tried because they changed
+		}
 	}
 	if turn := i.turn(); !turn.IsZero() && turn.Before(due) {
 		due = turn

@@ -2,7 +2,6 @@ package identity
 
 import (
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,8 +27,8 @@ type Tender struct {
 	kick       chan struct{} // capacity 1: asked, identities or every is another
 	closing    chan struct{}
 	running    sync.WaitGroup
-	watcher    atomic.Pointer[watch.Watcher] // nil: nothing is watched yet
-	polled     time.Duration                 // by the watcher
+	watchers   atomic.Pointer[map[string]*watch.Watcher] // one for each, so that none waits for another to be still
+	polled     time.Duration                             // by the watcher
 }
 
 // Start begins to tend. Nothing but Close may come before it or after its end.
@@ -62,20 +61,31 @@ func (t *Tender) watch() {
 	if !another {
 		return
 	}
-	var files []string
+	old, next := t.all(), make(map[string]*watch.Watcher)
 	for _, i := range identities {
-		files = append(files, i.Files()...)
-	}
-	old := t.watcher.Load()
-	if old != nil && t.polled == every {
-		old.Set(files, nil)
-		return
+		name := i.Name()
+		if w := old[name]; w != nil && t.polled == every {
+			w.Set(i.Files(), nil)
+			next[name] = w
+			continue
+		}
+		next[name] = watch.New(watch.Options{Files: i.Files(), Poll: every, Changed: func([]string) { t.Ask(name) }, Log: t.Log})
 	}
 	t.polled = every
-	t.watcher.Store(watch.New(watch.Options{Files: files, Poll: every, Changed: t.changed, Log: t.Log}))
-	if old != nil {
-		old.Close()
+	t.watchers.Store(&next)
+	for name, w := range old {
+		if next[name] != w {
+			w.Close()
+		}
 	}
+}
+
+// all are the watchers by the name of the identity.
+func (t *Tender) all() map[string]*watch.Watcher {
+	if m := t.watchers.Load(); m != nil {
+		return *m
+	}
+	return nil
 }
 
 // Ask has an identity tried soon.
@@ -88,31 +98,24 @@ func (t *Tender) Ask(name string) {
 
 // Watched returns how the files are watched.
 func (t *Tender) Watched() watch.State {
-	if w := t.watcher.Load(); w != nil {
-		return w.State()
+	var sum watch.State
+	for _, w := range t.all() {
+		s := w.State()
+		sum.Paths = append(sum.Paths, s.Paths...)
+		if sum.LastLook.IsZero() || s.LastLook.Before(sum.LastLook) {
+			sum.LastLook, sum.Looking = s.LastLook, s.Looking
+		}
 	}
-	return watch.State{}
+	return sum
 }
 
 // Close ends it. Try is not called again once it has returned.
 func (t *Tender) Close() {
 	close(t.closing)
 	t.running.Wait()
-	if w := t.watcher.Load(); w != nil {
+	for _, w := range t.all() {
 		w.Close()
 	}
-}
-
-// changed asks for the identities that have one of the paths.
-func (t *Tender) changed(paths []string) {
-	t.mu.Lock()
-	for _, i := range t.identities {
-		if slices.ContainsFunc(i.Files(), func(f string) bool { return slices.Contains(paths, f) }) {
-			t.asked[i.Name()] = struct{}{}
-		}
-	}
-	t.mu.Unlock()
-	t.wake()
 }
 
 func (t *Tender) wake() {
