@@ -35,6 +35,11 @@ func OpenJournald(path string) (*Journald, error) {
 	return newJournald(s), nil
 }
 
+// awaitJournald is OpenJournald, but what is sent waits until somebody listens there.
+func awaitJournald(path string) *Journald {
+	return newJournald(&journaldSocket{path: path, ending: make(chan struct{})})
+}
+
 func newJournald(to journaldSender) *Journald {
 	j := &Journald{ids: messageIDs(), closing: make(chan struct{}), done: make(chan struct{})}
 	j.queue.init()

@@ -37,6 +37,7 @@ type Options struct {
 	MaxSize     int64         // bytes of all files together; default 1 GiB, at least 4 MiB
 	MaxAge      time.Duration // segments whose records are all older are deleted; default: never
 	Buffer      int64         // bytes of memory for records not yet written; default 8 MiB
+	Systemd     bool          // it has started this process: its sandbox may keep Directory from being written
 	Log         *slog.Logger  // nil: silent
 	Now         func() time.Time
 

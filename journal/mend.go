@@ -3,7 +3,6 @@ package journal
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"slices"
 	"syscall"
@@ -20,7 +19,7 @@ func (s *store) mend(seg *segment, why error) {
 	}
 	next, err := s.copy(seg)
 	switch {
-	case errors.Is(err, errDamaged), errors.Is(err, fs.ErrPermission):
+	case errors.Is(err, errDamaged):
 		s.putAside(seg, fmt.Sprintf("%v; its records could not be read: %v", why, err))
 	case err != nil: // a full disk, say: it stays until there is room for the copy
 		kept := *seg
@@ -104,7 +103,7 @@ func (s *store) measure(seg *segment) error {
 	if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) != os.Geteuid() {
 		return fmt.Errorf("%w: it belongs to uid %d, mtlsproxyd runs as %d", errForeign, st.Uid, os.Geteuid())
 	}
-	seg.size, seg.modified, seg.problem = info.Size(), info.ModTime(), ""
+	seg.size, seg.modified, seg.problem, seg.denied = info.Size(), info.ModTime(), "", false
 	c, err := f.contents()
 	if err != nil {
 		return err

@@ -39,6 +39,21 @@ It is tried again; clients wait in the queue of the socket. "too many open files
 means that LimitNOFILE= of the unit is too low for this many connections.`,
 		},
 		{
+			ID: idCallerDenied, Event: CallerDenied, Attrs: []string{"uid", "route", "listener", "error"},
+			Subject: "A caller was denied the route @MTLS_ROUTE@",
+			Manuals: []string{"mtlsproxy.toml(5)"},
+			Explanation: `User @MTLS_UID@ has sent a request by listener @MTLS_LISTENER@ that would take the
+route @MTLS_ROUTE@, and was refused with 403:
+
+  @MTLS_ERROR@
+
+To permit it, name the user or one of its groups in callers of the route, or set
+allow_cross_site for web pages of other sites, and run "systemctl reload
+mtlsproxy.service". Over TCP, groups are those of the user database. "mtlsproxyctl log
+query --class caller_denied" lists all such requests: at most one event a minute is
+logged for the same user, route and listener.`,
+		},
+		{
 			ID: idOperatorFailed, Event: OperatorFailed, Attrs: []string{"address", "error"},
 			Subject: "The admin socket or the metrics are not served",
 			Manuals: []string{"mtlsproxyd(8)", "mtlsproxyctl(1)"},

@@ -47,6 +47,7 @@ const (
 	ListenerFailed    = "listener_failed"    // a listener cannot take connections
 	OperatorFailed    = "operator_failed"    // the admin socket or the metrics are not served
 	ModeFailed        = "mode_failed"        // a socket's permissions cannot be set
+	CallerDenied      = "caller_denied"      // a caller may not use a route
 	AdminAction       = "admin_action"       // somebody has changed something over the admin API
 	AdminDenied       = "admin_denied"       // somebody may not do what they asked for
 	AdminFailed       = "admin_failed"       // an admin request has failed
@@ -106,6 +107,7 @@ const (
 	idListenerFailed    = "240bcda1a6c94c439b6890a5500aaa13"
 	idOperatorFailed    = "a26856485d274bc0ae5f8c2da864cdaf"
 	idModeFailed        = "556ed5d6e1db45d0b221915cf4727ab1"
+	idCallerDenied      = "ff02d465c2604a198bbe40b56372ad5c"
 	idAdminAction       = "f64ed6f1f21d428d9d52151050d33efc"
 	idAdminDenied       = "97d5a402fef64c38b79dd02a1b911bfa"
 	idAdminFailed       = "6bfb056273ce43ef9cca71f4176a8ac2"

@@ -148,11 +148,12 @@ are passed to it with each start. "systemctl stop" and "systemctl start" of
 mtlsproxy.service clear the store; it holds as many as FileDescriptorStoreMax= says.`,
 		},
 		{
-			ID: idTakenOver, Event: TakenOver, Attrs: []string{"connections"},
+			ID: idTakenOver, Event: TakenOver, Attrs: []string{"connections", "closed_by_clients"},
 			Subject: "mtlsproxy has taken over idle connections",
 			Manuals: []string{"mtlsproxyd(8)"},
 			Explanation: `@MTLS_CONNECTIONS@ idle client connections of the process before were taken from
-systemd, and are served as if there had been no restart.`,
+systemd, and are served as if there had been no restart. The clients of
+@MTLS_CLOSED_BY_CLIENTS@ more have closed them since they were handed over.`,
 		},
 		{
 			ID: idStopped, Event: Stopped,

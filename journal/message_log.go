@@ -12,10 +12,10 @@ func logMessages() []Message {
   @MTLS_ERROR@
 
 Requests are served all the same; records are kept in memory as long as there is room
-([log] buffer), and then dropped. Make room on the disk, lower [log] max_size, or
-mend the permissions: the directory must belong to user _mtlsproxy, and
-ReadWritePaths= of the unit must name it if it is not under /var/lib/mtlsproxy. It is
-tried again by itself.`,
+([log] buffer), and then dropped. Do what the error says: make room on the disk, mend
+the permissions of the directory, which must belong to the user of the unit, or, if
+it is not under /var/lib/mtlsproxy, name it in ReadWritePaths= or LogsDirectory= of
+the unit. It is tried again by itself.`,
 		},
 		{
 			ID: idLogHealed, Event: LogHealed, Attrs: []string{"directory", "dropped"},
@@ -46,7 +46,9 @@ comes from the disk: look for errors of the kernel with "journalctl -k".`,
   @MTLS_ERROR@
 
 Its records are missing from what "mtlsproxyctl log" shows, until it can be read again.
-New records are not affected.`,
+The file is kept, and "mtlsproxyctl log stats" names it. A file that another user has
+made, as a copy made by root, is to be given to the user of the unit with chown; that
+is noticed within a minute. New records are not affected.`,
 		},
 		{
 			ID: idLogLeftover, Event: LogLeftover, Attrs: []string{"error"},

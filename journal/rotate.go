@@ -177,6 +177,7 @@ func (w *writer) tidy() {
 		}
 	}
 	w.store.scanQuarantine()
+	w.store.lookAgain()
 	w.store.show()
 	limits := w.l.limits.Load()
 	w.store.retain(limits.MaxSize, limits.MaxAge, 0, w.live != nil)

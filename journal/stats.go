@@ -92,6 +92,7 @@ func (l *Log) publish(segments []*segment, quarantined []Quarantined) {
 // setProblem notes why nothing can be written, or that it can. It is logged when it
 // changes.
 func (l *Log) setProblem(err error) {
+	err = l.o.advise(err)
 	l.mu.Lock()
 	was := l.problem
 	l.problem = err

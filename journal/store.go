@@ -34,6 +34,7 @@ type segment struct {
 	base           int64 // of this run only: record r of the file was the base+r th taken in
 	own            bool  // written in this run: base holds
 	problem        string
+	denied         bool // problem is that it may not be opened
 	stuck          bool // it could not be deleted
 }
 
@@ -83,7 +84,7 @@ func (s *store) open() error {
 	}
 	lock, err := os.OpenFile(filepath.Join(s.dir, lockName), os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
-		return fmt.Errorf("opening the request log: %w; its directory must be writable for uid %d", err, os.Geteuid())
+		return fmt.Errorf("opening the request log: %w", err)
 	}
 	if err := flock(lock); err != nil {
 		_ = lock.Close() // the error above matters more
@@ -274,8 +275,10 @@ func (s *store) inspect(seg *segment) {
 		s.drop(seg)
 	case errors.Is(err, syscall.ELOOP):
 		s.putAside(seg, "a symbolic link, not a regular file")
-	case errors.Is(err, fs.ErrPermission):
-		s.putAside(seg, err.Error())
+	case errors.Is(err, fs.ErrPermission): // no damage: whoever copies files as root leaves this behind
+		next.denied = true
+		s.complain(&next, fmt.Errorf("%w; %s", err, giveTo(s.path(seg.name()), "")))
+		s.replace(seg, &next)
 	case errors.Is(err, errForeign):
 		s.putAside(seg, err.Error())
 	case errors.Is(err, errDamaged):
@@ -286,9 +289,22 @@ func (s *store) inspect(seg *segment) {
 	}
 }
 
-// complain keeps a segment that cannot be read for a reason that may pass.
+// lookAgain inspects the segments that could not be opened: somebody may have mended that.
+func (s *store) lookAgain() {
+	for _, seg := range slices.Clone(s.segments) {
+		if seg.denied {
+			s.inspect(seg)
+		}
+	}
+}
+
+// complain keeps a segment that cannot be read for a reason that may pass. It is logged
+// once.
 func (s *store) complain(seg *segment, err error) {
-	seg.problem = err.Error()
+	was := seg.problem
+	if seg.problem = err.Error(); seg.problem == was {
+		return
+	}
 	s.log.Warn("a segment of the request log cannot be read now", "event", "log_unreadable", "segment", seg.name(), "error", err)
 }
 

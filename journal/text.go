@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // An Outlet takes events out of the process: a *Journald, or a *Text. Its methods may be
@@ -29,6 +31,8 @@ type Outlet interface {
 //     which systemd has started this very process: lines of text that begin with their
 //     priority, as sd-daemon(3) has it ("<4>") and SyslogLevelPrefix=
 //     expects it.
+//   - /dev/null, from systemd, which opens that if journald was not there to connect
+//     this very process to: journald's native protocol, as soon as it is.
 //   - anything else: text with time and level.
 //
 // No event waits for a reader, or for a disk.
@@ -45,12 +49,31 @@ func pickHandler(stderr *os.File, getenv func(string) string, level slog.Leveler
 		t := OpenText(stderr)
 		return newPrefixed(t, level), t
 	}
+	if err == nil && isNull(info) && startedBySystemd(getenv, pid) {
+		j := awaitJournald(socket)
+		return j.Handler(level), j
+	}
 	t := OpenText(stderr)
 	// Without what Stat says there is nothing to tell it apart by.
 	if err == nil && info.Mode()&(fs.ModeNamedPipe|fs.ModeSocket) != 0 && getenv("SYSTEMD_EXEC_PID") == strconv.Itoa(pid) {
 		return newPrefixed(t, level), t
 	}
 	return newText(t, level), t
+}
+
+// startedBySystemd reports whether a service manager has started this very process. The
+// variables are inherited, but for the one that holds the pid, systemd.exec(5).
+func startedBySystemd(getenv func(string) string, pid int) bool {
+	if own := getenv("SYSTEMD_EXEC_PID"); own != "" {
+		return own == strconv.Itoa(pid)
+	}
+	return getenv("NOTIFY_SOCKET") != "" || getenv("INVOCATION_ID") != ""
+}
+
+// isNull reports whether a file is /dev/null, null(4).
+func isNull(info fs.FileInfo) bool {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return ok && info.Mode()&fs.ModeCharDevice != 0 && stat.Rdev == unix.Mkdev(1, 3)
 }
 
 // isJournalStream reports whether a file is the one that systemd has connected to the

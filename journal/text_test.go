@@ -61,6 +61,44 @@ func TestEventsGoToTheJournalIfStderrDoes(t *testing.T) {
 	}
 }
 
+// Without journald, systemd gives a service /dev/null in its place, and no JOURNAL_STREAM.
+func TestEventsOfAServiceReachAJournaldThatComesLater(t *testing.T) {
+	f := newFakeJournald(t)
+	path := f.path
+	f.conn.Close()
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	for _, env := range []map[string]string{
+		{"SYSTEMD_EXEC_PID": "77"}, {"NOTIFY_SOCKET": "/run/systemd/notify"}, {"INVOCATION_ID": "1"},
+	} {
+		h, j := pickHandler(null, func(k string) string { return env[k] }, slog.LevelInfo, path, 77)
+		slog.New(h).Info("started", EventAttr, Started)
+		f.listen()
+		if got, _ := f.next(); value(got, "MESSAGE_ID") != idStarted {
+			t.Errorf("%v: got %v", env, got)
+		}
+		j.Close()
+		f.conn.Close()
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.listen()
+	for _, env := range []map[string]string{{}, {"SYSTEMD_EXEC_PID": "76", "INVOCATION_ID": "1"}} {
+		_, outlet := pickHandler(null, func(k string) string { return env[k] }, slog.LevelInfo, path, 77)
+		if _, is := outlet.(*Journald); is {
+			t.Errorf("%v: what somebody has sent to /dev/null goes to the journal", env)
+		}
+		outlet.Close()
+	}
+}
+
 func TestTextSuitsWhatStderrIs(t *testing.T) {
 	r, w := pipe(t)
 	ours := stream(t, w)

@@ -232,7 +232,7 @@ func (w *writer) finish() {
 		w.live = nil
 	}
 	if n := w.l.buffer.usage().waiting; n > 0 {
-		err = fmt.Errorf("closing the request log: %d records are lost: %w", n, err)
+		err = fmt.Errorf("closing the request log: %d records are lost: %w", n, w.l.o.advise(err))
 	}
 	w.l.mu.Lock()
 	w.l.lost = err

@@ -11,7 +11,9 @@ import (
 	"os/exec"
 	"runtime/debug"
 	"runtime/metrics"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -24,9 +26,17 @@ import (
 // allocsEnv makes the test binary a daemon that counts its allocations; its value are the --set values.
 const allocsEnv = "MTLSPROXY_TEST_ALLOCS"
 
+// filesEnv bounds the descriptors of that daemon.
+const filesEnv = "MTLSPROXY_TEST_FILES"
+
 // countingDaemon serves and, for each line on its standard input, prints how many objects it has allocated so far. In a
 // process of its own, the count is that of the daemon and of nothing else.
 func countingDaemon(set []string) error {
+	if files, err := strconv.ParseUint(os.Getenv(filesEnv), 10, 64); err == nil {
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: files, Max: files}); err != nil {
+			return err
+		}
+	}
 	debug.SetGCPercent(-1) // a collection would empty the pools: true enough, but not the steady state
 	conf, err := config.Load(config.Options{Set: set})
 	if err != nil {
@@ -49,20 +59,37 @@ func countingDaemon(set []string) error {
 	return nil
 }
 
-func TestBodylessExchangeHardlyAllocates(t *testing.T) {
-	if raceEnabled {
-		t.Skip("the race detector allocates")
-	}
-	leak.Check(t)
-	p := newPKI(t)
+// countingSet are the --set values of such a daemon.
+func countingSet(t *testing.T, p *pki) []string {
 	upstream := tlstest.NewServer(t, tlstest.ServerOptions{CA: p.ca, Script: rawOK})
-	d := startCounting(t, []string{
+	return []string{
 		`listener.http.address=["127.0.0.1:0"]`,
 		"identity.default.cert=" + p.files.Cert, "identity.default.key=" + p.files.Key, "identity.default.ca=" + p.files.CA,
 		`upstream.default.endpoints=["` + upstream.Addr + `"]`,
 		`route.default.host=["*"]`, "route.default.upstream=default", `route.default.callers=["any"]`,
 		"log.directory=" + t.TempDir(), "admin.address=none",
-	})
+	}
+}
+
+func TestBodylessExchangeHardlyAllocates(t *testing.T) {
+	leak.Check(t)
+	hardlyAllocates(t, countingSet(t, newPKI(t)))
+}
+
+func TestCallersAndLimitsHardlyAllocate(t *testing.T) {
+	leak.Check(t)
+	hardlyAllocates(t, append(countingSet(t, newPKI(t)),
+		fmt.Sprintf(`route.default.callers=["gid:%d"]`, os.Getegid()), "limits.connections_per_caller=10",
+		"route.default.limit.rate=1000000/s", "route.default.limit.per=header:User-Agent", "route.default.limit.in_flight=10",
+		"route.default.limit.per_caller=5", "route.default.limit.queue=10", "route.default.limit.body=1MiB"))
+}
+
+func hardlyAllocates(t *testing.T, set []string) {
+	t.Helper()
+	if raceEnabled {
+		t.Skip("SKIP: the race detector allocates")
+	}
+	d := startCounting(t, set)
 	conn, err := net.Dial("tcp", d.address)
 	if err != nil {
 		t.Fatal(err)
@@ -103,14 +130,14 @@ type counting struct {
 	address string
 }
 
-func startCounting(t *testing.T, set []string) *counting {
+func startCounting(t *testing.T, set []string, env ...string) *counting {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), allocsEnv+"="+strings.Join(set, "\n"))
+	cmd.Env = append(append(os.Environ(), allocsEnv+"="+strings.Join(set, "\n")), env...)
 	cmd.Stderr = os.Stderr
 	in, inErr := cmd.StdinPipe()
 	out, outErr := cmd.StdoutPipe()

@@ -142,7 +142,7 @@ func (b backend) Check(context.Context) (api.Reload, error) { return refusedUnle
 
 // Reload implements admin.Operator.
 func (b backend) Reload(ctx context.Context, by string) (api.Reload, error) {
-	r, err := b.reloadFor(ctx, by)
+	r, err := b.reloadFor(ctx, b.asker(by))
 	if err != nil {
 		return r, err
 	}

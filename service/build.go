@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/mtlsproxy/mtlsproxy/service/caller"
 	"github.com/mtlsproxy/mtlsproxy/service/config"
 	"github.com/mtlsproxy/mtlsproxy/service/front"
 	"github.com/mtlsproxy/mtlsproxy/service/proxy"
@@ -54,14 +55,17 @@ func frontLimits(l *config.Limits) front.Limits {
 		HeaderTimeout: l.HeaderTimeout,
 		IdleTimeout:   l.IdleTimeout,
 		BodyTimeout:   l.BodyIdleTimeout,
+		EachCaller:    l.ConnectionsPerCaller > 0,
 	}
 }
 
-// planRoutes translates the routes, but for their upstreams and meters.
-func planRoutes(c *config.Config, upstreams map[string]*upstream) []*proxy.Route {
+// planRoutes translates the routes, but for their upstreams, meters and limits.
+func planRoutes(c *config.Config, upstreams map[string]*upstream, callers []caller.Set) []*proxy.Route {
 	var out []*proxy.Route
 	for i := range c.Routes {
-		out = append(out, planRoute(&c.Routes[i], upstreams[c.Routes[i].Upstream]))
+		r := planRoute(&c.Routes[i], upstreams[c.Routes[i].Upstream])
+		r.Callers = callers[i]
+		out = append(out, r)
 	}
 	return out
 }
@@ -83,6 +87,7 @@ func planRoute(r *config.Route, u *upstream) *proxy.Route {
 		AcceptID:       r.RequestID == config.RequestIDAccept,
 		WebSocket:      slices.Contains(r.Upgrade, "websocket"),
 		TunnelIdle:     u.config.Timeout.Tunnel,
+		CrossSite:      r.CrossSite,
 	}
 	for _, h := range r.Hosts {
 		route.Hosts = append(route.Hosts, h.String())

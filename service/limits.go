@@ -3,15 +3,22 @@ package service
 import (
 	"fmt"
 	"os"
+	"slices"
 	"syscall"
+	"time"
 
+	"github.com/mtlsproxy/mtlsproxy/limiter"
 	"github.com/mtlsproxy/mtlsproxy/service/admin/api"
+	"github.com/mtlsproxy/mtlsproxy/service/config"
 )
 
 // Limits implements admin.Viewer.
 func (b backend) Limits() []api.Limit {
 	w := b.world.Load()
-	var out []api.Limit
+	out := b.clientLimits()
+	for i := range w.config.Routes {
+		out = append(out, b.routeLimits(&w.config.Routes[i])...)
+	}
 	for _, c := range w.config.Upstreams {
 		s := w.upstreams[c.Name].client.State()
 		out = append(out, api.Limit{
@@ -30,6 +37,55 @@ func (b backend) Limits() []api.Limit {
 		out = append(out, b.Service.metrics.Limits()...)
 	}
 	return append(out, descriptors()...)
+}
+
+// clientLimits are those of [limits] that hold for all clients together.
+func (b backend) clientLimits() []api.Limit {
+	const subject = "clients"
+	c, m := b.bounds.connections.Stats(), b.bounds.memory.Stats()
+	return inForce([]api.Limit{
+		limit(c, "limits.connections", subject, "connections", c.Capacity, c.Used, limiter.Full),
+		limit(c, "limits.connections_per_caller", subject, "connections", c.KeyCapacity, c.KeyUsed, limiter.Caller),
+		limit(m, "limits.memory", subject, "bytes", m.Capacity, m.Used, limiter.Full),
+	})
+}
+
+// routeLimits are the limits that a route has. Of what each key may have, the one that
+// has most is shown.
+func (b backend) routeLimits(r *config.Route) (out []api.Limit) {
+	subject := "route " + r.Name
+	rate, gate, tooLarge := b.bounds.of(r.Name)
+	if rate != nil {
+		s := rate.Stats(time.Now())
+		out = append(out, limit(s, "limit.rate", subject, "requests", s.KeyCapacity, s.KeyUsed, limiter.RateExceeded))
+	}
+	if gate != nil {
+		s := gate.Stats()
+		in := limit(s, "limit.in_flight", subject, "exchanges", s.Capacity, s.Used, limiter.Full)
+		in.Waiting = s.Waiting
+		out = append(out, in,
+			limit(s, "limit.per_caller", subject, "exchanges", s.KeyCapacity, s.KeyUsed, limiter.Caller),
+			limit(s, "limit.queue", subject, "exchanges", s.QueueCapacity, s.Waiting, limiter.QueueFull, limiter.Timeout))
+	}
+	if r.Limit.Body > 0 {
+		out = append(out, api.Limit{Name: "limit.body", Subject: subject, Unit: "bytes", Capacity: r.Limit.Body, Rejected: tooLarge})
+	}
+	return inForce(out)
+}
+
+// inForce leaves out what is no bound.
+func inForce(list []api.Limit) []api.Limit {
+	return slices.DeleteFunc(list, func(l api.Limit) bool { return l.Capacity == 0 && l.Rejected == 0 })
+}
+
+// limit is a limit with the reasons for which it has turned something away.
+func limit(s limiter.Stats, name, subject, unit string, capacity, used int64, reasons ...limiter.Rejection) api.Limit {
+	l := api.Limit{Name: name, Subject: subject, Unit: unit, Capacity: capacity, Used: used, RejectedBy: make(map[string]uint64)}
+	for _, why := range reasons {
+		l.RejectedBy[why.Error()] = s.Rejected[why]
+		l.Rejected += s.Rejected[why]
+	}
+	return l
 }
 
 // descriptors is the process's bound on open files, getrlimit(2).

@@ -107,7 +107,7 @@ func openListener(old *world, key, name string, a config.Address, mode fs.FileMo
 	}
 	opened, err := open(a, mode)
 	if err != nil {
-		return nil, err
+		return nil, explainSocket(err, a.Unix, name)
 	}
 	return &listener{Listener: front.NewListener(opened, name), key: key}, nil
 }

@@ -95,8 +95,14 @@ func (s *Service) summary() string {
 // unstore drops the service manager's copies of what was handed over to this process:
 // they would keep the connections open after their end.
 func (s *Service) unstore(adopted int) {
-	if adopted > 0 {
-		s.Log.Info("connections were taken over", "event", journal.TakenOver, "connections", adopted)
+	gone := 0 // meanwhile: their clients have closed them
+	for _, r := range s.Passed.Rejected {
+		if r.Gone {
+			gone++
+		}
+	}
+	if adopted+gone > 0 {
+		s.Log.Info("connections were taken over, but for those that their clients have closed since", "event", journal.TakenOver, "connections", adopted, "closed_by_clients", gone)
 	}
 	names := s.Passed.Stored()
 	if len(names) == 0 {

@@ -1,6 +1,7 @@
 package service_test
 
 import (
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -254,7 +255,7 @@ func TestTakenOverCountsWhatWasTakenOver(t *testing.T) {
 	d := p.managed(t, upstream, m.notify, func(o *service.Options) {
 		o.Passed = &sd.Passed{Clients: []sd.Client{{Listener: "http", Conn: ours}}}
 	})
-	d.await("the take-over", func() bool { return len(d.log.with("event=taken_over connections=1")) == 1 })
+	d.await("the take-over", func() bool { return len(d.log.with("event=taken_over connections=1 closed_by_clients=0")) == 1 })
 	d.shutdown()
 	d = p.managed(t, upstream, m.notify, func(o *service.Options) {
 		o.Passed = &sd.Passed{Rejected: []sd.Rejected{{Name: "strange", Why: "a test"}}} // it is in the store as well
@@ -262,6 +263,25 @@ func TestTakenOverCountsWhatWasTakenOver(t *testing.T) {
 	d.await("the removal", func() bool { return m.heard("FDSTOREREMOVE=1\nFDNAME=strange") == 1 })
 	if lines := d.log.with("event=taken_over"); len(lines) > 0 {
 		t.Errorf("nothing was taken over, but it says %q", lines)
+	}
+}
+
+// Fewer are taken over than were handed over, and yet none is lost.
+func TestTakenOverTellsOfClientsThatHaveLeftMeanwhile(t *testing.T) {
+	leak.Check(t)
+	p := newPKI(t)
+	upstream := p.upstream(t, tlstest.Static(tlstest.OK))
+	m := newManager(t, nil)
+	for ours := range 2 {
+		passed := &sd.Passed{Rejected: []sd.Rejected{{Name: "clients", Gone: true}, {Name: "clients", Gone: true}, {Name: "strange", Why: "a test"}}}
+		if ours == 1 {
+			_, c := connection(t)
+			passed.Clients = []sd.Client{{Listener: "http", Conn: c}}
+		}
+		d := p.managed(t, upstream, m.notify, func(o *service.Options) { o.Passed = passed })
+		want := fmt.Sprintf("event=taken_over connections=%d closed_by_clients=2", ours)
+		d.await("the take-over", func() bool { return len(d.log.with(want)) == 1 })
+		d.shutdown()
 	}
 }
 

@@ -1,8 +1,11 @@
 package service
 
 import (
+	"maps"
 	"runtime"
+	"slices"
 
+	"github.com/mtlsproxy/mtlsproxy/limiter"
 	"github.com/mtlsproxy/mtlsproxy/service/admin/api"
 )
 
@@ -44,9 +47,14 @@ func daemonFamilies() []Family {
 				e(float64(l.Used), l.Name, l.Subject)
 			}
 		}},
-		{"limit_rejected_total", "counter", "What a limit has turned away.", []string{"limit", "subject"}, func(s *scrape, e emit) {
+		{"limit_rejected_total", "counter", "What a limit has turned away, by reason: full, queue_full, timeout, caller or rate.", []string{"limit", "subject", "reason"}, func(s *scrape, e emit) {
 			for _, l := range s.limits {
-				e(float64(l.Rejected), l.Name, l.Subject)
+				if len(l.RejectedBy) == 0 {
+					e(float64(l.Rejected), l.Name, l.Subject, limiter.Full.Error())
+				}
+				for _, reason := range slices.Sorted(maps.Keys(l.RejectedBy)) {
+					e(float64(l.RejectedBy[reason]), l.Name, l.Subject, reason)
+				}
 			}
 		}},
 	}

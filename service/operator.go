@@ -19,7 +19,8 @@ import (
 	"github.com/mtlsproxy/mtlsproxy/service/sd"
 )
 
-// access is who may do what on the admin socket and read the metrics on TCP.
+// access is who may do what on the admin socket and read the metrics on TCP, and which
+// rules about it, or about routes, make no difference.
 type access struct {
 	admin   admin.Access
 	metrics admin.MetricsAccess
@@ -56,6 +57,38 @@ func (s *Service) settleAccess(c *config.Config) (access, error) {
 		a.metrics.Token = token
 	}
 	return a, errors.Join(errs...)
+}
+
+// settleCallers looks up the users and groups that may use routes. A rule that names
+// nobody lets nobody in.
+func (a *access) settleCallers(c *config.Config) ([]caller.Set, error) {
+	var errs []error
+	sets := make([]caller.Set, len(c.Routes))
+	for i := range c.Routes {
+		r := &c.Routes[i]
+		allowed, err := caller.NewSet(r.Callers)
+		sets[i] = allowed
+		for _, e := range each(err) {
+			e = fmt.Errorf("[route.%s] callers: %w", r.Name, e)
+			if errors.Is(e, caller.ErrNoSuchName) {
+				a.unknown = append(a.unknown, e)
+				continue
+			}
+			errs = append(errs, e)
+		}
+	}
+	return sets, errors.Join(errs...)
+}
+
+// each takes errors apart that were joined.
+func each(err error) []error {
+	if err == nil {
+		return nil
+	}
+	if all, ok := err.(interface{ Unwrap() []error }); ok {
+		return all.Unwrap()
+	}
+	return []error{err}
 }
 
 // grant makes a what holds from now on.
@@ -139,11 +172,11 @@ func (s *Service) openAdmin(old *world, path string, c *config.Admin) (*operator
 	// The directory lets everybody pass and nobody but us change it; a user's runtime
 	// directory is closed to others already.
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // the socket has a mode of its own
-		return nil, err
+		return nil, explainSocket(err, path, sd.Admin)
 	}
 	l, err := openUnix(path, c.Mode, adminGroupOf(c))
 	if err != nil {
-		return nil, err
+		return nil, explainSocket(err, path, sd.Admin)
 	}
 	return &operatorListener{Listener: l, key: key}, nil
 }

@@ -160,7 +160,7 @@ func (b backend) LogStats() api.LogStats {
 	}
 	for _, seg := range s.Segments {
 		out.Records += uint64(seg.Records)
-		out.Segments = append(out.Segments, api.Segment{Name: seg.Name, From: seg.From.UTC(), To: seg.To.UTC(), Records: uint64(seg.Records), Bytes: seg.Size})
+		out.Segments = append(out.Segments, api.Segment{Name: seg.Name, From: seg.From.UTC(), To: seg.To.UTC(), Records: uint64(seg.Records), Bytes: seg.Size, Problem: seg.Problem})
 	}
 	for _, q := range s.Quarantined {
 		out.Quarantined = append(out.Quarantined, api.Quarantined{Name: q.Name, Time: q.Time.UTC(), Why: q.Why, Bytes: q.Size})

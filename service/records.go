@@ -8,6 +8,7 @@ import (
 	"github.com/mtlsproxy/mtlsproxy/journal"
 	"github.com/mtlsproxy/mtlsproxy/service/config"
 	"github.com/mtlsproxy/mtlsproxy/service/proxy"
+	"github.com/mtlsproxy/mtlsproxy/service/sd"
 )
 
 // records is the request log in one directory.
@@ -105,7 +106,7 @@ func (s *Service) record(w *world) {
 	r, made := s.logs.take(dir, s.Log, func() *journal.Log {
 		return journal.Open(journal.Options{
 			Directory: dir, SegmentSize: l.SegmentSize, SegmentAge: l.SegmentAge, MaxSize: l.MaxSize, MaxAge: l.MaxAge,
-			Buffer: c.Buffer, Log: s.Log,
+			Buffer: c.Buffer, Log: s.Log, Systemd: sd.UnderSystemd(s.Getenv),
 		})
 	})
 	if !made {

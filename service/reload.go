@@ -3,6 +3,8 @@ package service
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -10,12 +12,13 @@ import (
 	"github.com/mtlsproxy/mtlsproxy/journal"
 	"github.com/mtlsproxy/mtlsproxy/service/admin/api"
 	"github.com/mtlsproxy/mtlsproxy/service/config"
+	"github.com/mtlsproxy/mtlsproxy/service/sd"
 	"github.com/mtlsproxy/mtlsproxy/tlsclient"
 )
 
 // reloading asks for a reload.
 type reloading struct {
-	by    string // "signal", "watch" or "uid 1000"
+	by    string // "signal", "watch", "systemctl reload" or "uid 1000"
 	reply chan<- api.Reload
 }
 
@@ -49,6 +52,16 @@ func (s *Service) reloadFor(ctx context.Context, by string) (api.Reload, error) 
 	case <-ctx.Done():
 		return api.Reload{}, ctx.Err()
 	}
+}
+
+// asker names who asks over the admin API. The user of a system service is nobody who logs
+// in: it is ExecReload= of the unit that comes under that one.
+func (s *Service) asker(by string) string {
+	system := sd.UnderSystemd(s.Getenv) && s.Getenv("XDG_RUNTIME_DIR") == "" // which the services of a user have
+	if own := os.Geteuid(); system && own != 0 && by == fmt.Sprintf("uid %d", own) {
+		return "systemctl reload"
+	}
+	return by
 }
 
 func errTooLate() error {

@@ -62,6 +62,7 @@ type Service struct {
 	admin   *admin.Server
 	metrics *admin.MetricsServer
 	meters  meters
+	bounds  bounds
 	serving sync.WaitGroup
 
 	world   atomic.Pointer[world]
@@ -108,6 +109,7 @@ func Build(o Options) (*Service, error) {
 	s.phase.log, s.phase.tell = s.Log, s.announce
 	s.tender.Try, s.tender.Log = s.rotate, s.Log
 	s.meters.init()
+	s.bounds.init()
 	s.proxy = proxy.New(proxy.Options{Buffers: &s.buffers, Log: s.Log, Unrouted: s.meters.unrouted, File: o.File})
 	s.front = &front.Server{
 		Handler: s.proxy.Serve,
@@ -116,6 +118,10 @@ func Build(o Options) (*Service, error) {
 		Reading: s.diag.Reading,
 		Who:     s.who,
 		Hand:    s.keepClient,
+
+		Identify: s.diag.Of,
+		Seats:    seats{s.bounds.connections},
+		Memory:   s.bounds.memory,
 	}
 	s.admin = s.newAdmin()
 	s.metrics = s.newMetrics()

@@ -44,11 +44,13 @@ type upstream struct {
 func (s *Service) build(c *config.Config, old *world) (*world, error) {
 	now := time.Now()
 	w := &world{config: c, loaded: now, upstreams: make(map[string]*upstream)}
-	var errs [3]error
+	var errs [4]error
 	w.identities, errs[0] = s.tryIdentities(c, old, now)
 	plans, err := s.planUpstreams(c)
 	errs[1] = err
 	w.access, errs[2] = s.settleAccess(c)
+	callers, err := w.access.settleCallers(c)
+	errs[3] = err
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, err
 	}
@@ -56,7 +58,7 @@ func (s *Service) build(c *config.Config, old *world) (*world, error) {
 		u := &c.Upstreams[i]
 		w.upstreams[u.Name] = planUpstream(u, plans[i], w.identities[u.Identity], old.upstreams[u.Name])
 	}
-	w.routes = planRoutes(c, w.upstreams)
+	w.routes = planRoutes(c, w.upstreams, callers)
 	if w.table, err = proxy.NewTable(w.routes); err != nil {
 		return nil, err
 	}
@@ -90,11 +92,13 @@ func planUpstream(c *config.Upstream, o tlsclient.Options, m *member, old *upstr
 // what of the old one is not part of it. It cannot fail.
 func (s *Service) adopt(w, old *world) {
 	s.front.Limit(frontLimits(&w.config.Limits))
+	s.boundConnections(w.config)
 	s.startUpstreams(w)
 	for i, r := range w.routes {
 		c := &w.config.Routes[i]
 		r.Upstream, r.Users = w.upstreams[c.Upstream].client, w.upstreams[c.Upstream].users
 		r.Meter, r.FirstByte = s.meters.route(c.Name, c.Upstream), s.meters.upstream(c.Upstream)
+		r.Limit = s.bounds.route(c.Name, &c.Limit, w.loaded)
 	}
 	w.nameListeners()
 	s.grant(w.access)
@@ -104,6 +108,7 @@ func (s *Service) adopt(w, old *world) {
 	s.orders.Unlock()
 	retired := s.proxy.Use(w.table)
 	s.meters.forget(w.config)
+	s.bounds.forget(w.config)
 	before, done := s.settled, make(chan struct{})
 	s.settled = done
 	s.retired.Go(func() { s.retire(retired, old, w, before, done) })

@@ -21,11 +21,79 @@ func (r *revocations) same(other *revocations) bool {
 	return slices.EqualFunc(r.lists, other.lists, func(a, b *x509.RevocationList) bool { return bytes.Equal(a.Raw, b.Raw) })
 }
 
-func (id Identity) makeCRL(g *Generation, m *Material) error {
+// makeCRL takes no list that has run out in place of one that has not: every server it
+// is about would be refused from then on.
+func (id Identity) makeCRL(g *Generation, m *Material, inUse *Generation, now time.Time) error {
 	var reason Reason
 	var err error
-	if g.crl, reason, err = parseCRL(m.CRL); err != nil {
+	if g.crl, reason, err = parseCRL(m.CRL); err == nil {
+		var before *revocations
+		if inUse != nil {
+			before = inUse.crl
+		}
+		reason, err = ReasonExpired, g.crl.worse(before, now)
+	}
+	if err != nil {
 		return &LoadError{Reason: reason, Path: id.CRL, Err: fmt.Errorf("revocation lists %q: %w", id.CRL, err)}
+	}
+	return nil
+}
+
+// CRLUntil returns when the first of the revocation lists in use runs out, after which
+// no server of its issuer is accepted; zero: there are none, or none says. A list that a
+// newer one of its issuer stands beside does not count.
+func (g *Generation) CRLUntil() time.Time {
+	var first time.Time
+	if g.crl == nil {
+		return first
+	}
+	for _, list := range g.crl.newest() {
+		if end := list.NextUpdate; !end.IsZero() && (first.IsZero() || end.Before(first)) {
+			first = end
+		}
+	}
+	return first
+}
+
+// newest returns the newest list of each issuer and key.
+func (r *revocations) newest() []*x509.RevocationList {
+	var out []*x509.RevocationList
+	for _, list := range r.lists {
+		i := slices.IndexFunc(out, func(o *x509.RevocationList) bool { return sameIssuer(o, list) })
+		switch {
+		case i < 0:
+			out = append(out, list)
+		case list.ThisUpdate.After(out[i].ThisUpdate):
+			out[i] = list
+		}
+	}
+	return out
+}
+
+func sameIssuer(a, b *x509.RevocationList) bool {
+	return bytes.Equal(a.RawIssuer, b.RawIssuer) && bytes.Equal(a.AuthorityKeyId, b.AuthorityKeyId)
+}
+
+func ranOut(list *x509.RevocationList, now time.Time) bool {
+	return !list.NextUpdate.IsZero() && now.After(list.NextUpdate)
+}
+
+// worse is why r must not take the place of before, which may be nil: a list in it has
+// run out whose issuer's has not yet, or every one in it has. Beside others, one that
+// has run out does no harm to their servers, as that of an authority of former times.
+func (r *revocations) worse(before *revocations, now time.Time) error {
+	var was []*x509.RevocationList
+	if before != nil {
+		was = before.newest()
+	}
+	current := func(list *x509.RevocationList) bool { return !ranOut(list, now) }
+	lists := r.newest()
+	dead := !slices.ContainsFunc(lists, current) && (before == nil || slices.ContainsFunc(was, current))
+	for _, list := range lists {
+		replaces := func(o *x509.RevocationList) bool { return sameIssuer(o, list) && current(o) }
+		if ranOut(list, now) && (dead || slices.ContainsFunc(was, replaces)) {
+			return fmt.Errorf("that of issuer %q ran out on %s; put a current one in its place", list.Issuer, list.NextUpdate.UTC().Format(time.RFC3339))
+		}
 	}
 	return nil
 }
@@ -81,7 +149,7 @@ func (r *revocations) checkChain(chain []*x509.Certificate, now time.Time) error
 			}
 			continue
 		}
-		if !list.NextUpdate.IsZero() && now.After(list.NextUpdate) {
+		if ranOut(list, now) {
 			return fmt.Errorf("the revocation list of issuer %q ran out on %s", chain[i+1].Subject, list.NextUpdate.UTC().Format(time.RFC3339))
 		}
 		for _, e := range list.RevokedCertificateEntries {

@@ -5,6 +5,9 @@ import "time"
 // Tidy is what is done once a second, at another time than now.
 func (u *Upstream) Tidy(now time.Time) { u.tidy(now) }
 
+// StopTidying ends what is done once a second.
+func (u *Upstream) StopTidying() { u.cancel() }
+
 // ForgetRejected makes the last call of Options.Rejected one of long ago.
 func (u *Upstream) ForgetRejected() { u.told.Add(-int64(refusalPause)) }
 
@@ -13,7 +16,7 @@ func (u *Upstream) Overstay() {
 	var out leaving
 	u.mu.Lock()
 	for _, p := range u.old {
-		out.busy = append(out.busy, p.overstayed(0, time.Now())...)
+		out.busy = append(out.busy, p.overstayed(0)...)
 	}
 	u.mu.Unlock()
 	out.end()

@@ -23,7 +23,7 @@ const (
 	ReasonSigner      Reason = "signer"        // the key is no file, and its store does not give it
 	ReasonMismatch    Reason = "mismatch"      // key and certificate do not belong together
 	ReasonUsage       Reason = "usage"         // the certificate is not for clients
-	ReasonExpired     Reason = "expired"       // the certificate, or every trust anchor
+	ReasonExpired     Reason = "expired"       // the certificate, every trust anchor, or a revocation list
 	ReasonNotYetValid Reason = "not_yet_valid" // the certificate
 	ReasonOther       Reason = "other"         // an error that is no LoadError
 )

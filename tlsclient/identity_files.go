@@ -6,9 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"os/user"
-	"strconv"
-	"strings"
 	"syscall"
 )
 
@@ -74,7 +71,7 @@ func (s sight) check(path string) error {
 func open(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, explain(err, path)
+		return nil, explain(err, path, process())
 	}
 	return f, nil
 }
@@ -84,30 +81,4 @@ func reasonOfOpen(err error) Reason {
 		return ReasonMissing
 	}
 	return ReasonUnreadable
-}
-
-// explain says what to do about a file that cannot be opened.
-func explain(err error, path string) error {
-	for _, home := range []string{"/home/", "/root/", "/run/user/"} {
-		if strings.HasPrefix(path, home) && os.Getenv("INVOCATION_ID") != "" { // systemd.exec(5)
-			return fmt.Errorf("%w; ProtectHome= of the unit hides %s: put it elsewhere, such as /etc/mtlsproxy/tls", err, home)
-		}
-	}
-	if reasonOfOpen(err) == ReasonMissing {
-		if target, linkErr := os.Readlink(path); linkErr == nil {
-			return fmt.Errorf("%w; it is a link to %s: put the file there", err, target)
-		}
-		return fmt.Errorf("%w; put the file there, or correct its path in the configuration", err)
-	}
-	if !errors.Is(err, fs.ErrPermission) {
-		return err
-	}
-	name, group := fmt.Sprintf("uid %d", os.Geteuid()), strconv.Itoa(os.Getegid())
-	if u, err := user.Current(); err == nil {
-		name = "user " + u.Username
-	}
-	if g, err := user.LookupGroupId(group); err == nil {
-		group = g.Name
-	}
-	return fmt.Errorf("%w; this daemon runs as %s: let it read the file, with: chgrp %s %s && chmod 0640 %s", err, name, group, path, path)
 }

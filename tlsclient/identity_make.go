@@ -11,17 +11,24 @@ import (
 	"github.com/mtlsproxy/mtlsproxy/tlsclient/keystore"
 )
 
-// Make checks m together and returns it as generation number. m may never have been in
-// the files: their paths only stand in the errors. now decides about validity. Every
-// problem found is in the error, each as a *LoadError.
+// Make is MakeAfter with nothing in use.
 func (id Identity) Make(m *Material, number uint64, now time.Time) (*Generation, error) {
+	return id.MakeAfter(nil, m, number, now)
+}
+
+// MakeAfter checks m together and returns it as generation number. m may never have been
+// in the files: their paths only stand in the errors. now decides about validity. inUse
+// is what it would take the place of, or nil: a revocation list that has run out is
+// refused unless that is so already. Every problem found is in the error, each as a
+// *LoadError.
+func (id Identity) MakeAfter(inUse *Generation, m *Material, number uint64, now time.Time) (*Generation, error) {
 	if err := m.err(); ReasonOf(err) == ReasonChanging {
 		return nil, err // what was read last may be a mixture
 	}
 	g := &Generation{Identity: id.Name, Number: number}
 	errs := []error{m.err(), id.makePair(g, m, now), id.makeRoots(g, m, now)}
 	if id.CRL != "" && !m.unread(id.CRL) {
-		errs = append(errs, id.makeCRL(g, m))
+		errs = append(errs, id.makeCRL(g, m, inUse, now))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err

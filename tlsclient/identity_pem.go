@@ -48,7 +48,8 @@ func parseCertificates(data []byte) ([]*x509.Certificate, Reason, error) {
 func pemBlocks(data []byte, kind string) ([][]byte, error) {
 	var blocks [][]byte
 	whole := 0
-	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+	block, rest := pem.Decode(data)
+	for ; block != nil; block, rest = pem.Decode(rest) {
 		whole++
 		if block.Type == kind {
 			blocks = append(blocks, block.Bytes)
@@ -57,7 +58,21 @@ func pemBlocks(data []byte, kind string) ([][]byte, error) {
 	if begun := bytes.Count(data, []byte("-----BEGIN ")); begun > whole {
 		return nil, fmt.Errorf("of the PEM blocks that begin in it (%d), not all are whole (%d); write it again, beside its place, and move it there", begun, whole)
 	}
+	if whole > 0 && begunIn(rest) {
+		return nil, fmt.Errorf("after its whole PEM blocks (%d) not all are whole: another one has just begun; write it again, beside its place, and move it there", whole)
+	}
 	return blocks, nil
+}
+
+// begunIn reports whether a line of what follows the last whole block may be the start
+// of "-----BEGIN", which a writer has not got further with.
+func begunIn(rest []byte) bool {
+	for line := range bytes.Lines(rest) {
+		if bytes.HasPrefix(bytes.TrimLeft(line, " \t\r"), []byte("-")) {
+			return true
+		}
+	}
+	return false
 }
 
 // absent is why data has no PEM block of some type: it has none at all of anything, or

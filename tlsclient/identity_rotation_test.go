@@ -111,6 +111,48 @@ func TestBadRotations(t *testing.T) {
 	}
 }
 
+// A writer may have got no further than into the marker of the next block, with which
+// it would be one.
+func TestFileCutWithinTheNextMarkerIsNotWhole(t *testing.T) {
+	ca, another := tlstest.NewCA(t, tlstest.CAOptions{Intermediate: true}), tlstest.NewCA(t, tlstest.CAOptions{})
+	client := ca.Client(t, "client")
+	list := ca.CRL(t, tlstest.CRLOptions{})
+	f := client.WriteFiles(t, "", ca)
+	id := identity(f)
+	id.CRL = f.CRL
+	const begin = "-----BEGIN CERTIFICATE-----"
+	for path, blocks := range map[string]struct{ whole, next []byte }{
+		f.Cert: {client.CertPEM(), nil},
+		f.CA:   {ca.PEM(), another.PEM()},
+		f.CRL:  {list, ca.CRL(t, tlstest.CRLOptions{ByRoot: true})},
+	} {
+		if path == f.Cert { // the leaf, and then its intermediate
+			second := bytes.LastIndex(blocks.whole, []byte(begin))
+			blocks.whole, blocks.next = blocks.whole[:second], blocks.whole[second:]
+		}
+		for n := 1; n <= len(begin); n++ {
+			for _, ends := range []string{"\n", "\r\n"} {
+				client.WriteFiles(t, f.Dir, ca)
+				f.WriteCRL(t, list)
+				text := slices.Concat(blocks.whole, blocks.next[:n])
+				write(t, path, bytes.ReplaceAll(text, []byte("\n"), []byte(ends)))
+				_, err := id.Load(1, time.Now())
+				failure{tlsclient.ReasonMalformed, path, "move it there"}.check(t, err)
+			}
+		}
+	}
+}
+
+// Bundles have comments in them.
+func TestTextAfterTheLastBlockIsNoMarker(t *testing.T) {
+	ca := tlstest.NewCA(t, tlstest.CAOptions{})
+	f := ca.Client(t, "client").WriteFiles(t, "", ca)
+	write(t, f.CA, slices.Concat([]byte("-- old ones\n"), ca.PEM(), []byte("\n# the end - for now -----\n\n")))
+	if g := load(t, f, 1); g.Anchors() != 1 {
+		t.Errorf("%d anchors, want 1", g.Anchors())
+	}
+}
+
 func write(t *testing.T, path string, data []byte) {
 	t.Helper()
 	tlstest.WriteFile(t, path, data, 0o640)

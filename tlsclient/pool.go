@@ -18,8 +18,11 @@ type pool struct {
 	// Of a generation that was replaced; retired is set under the mutex and may be
 	// read without.
 	retired atomic.Bool
-	until   time.Time   // when its busy connections are cut, but for tunnels
-	timer   *time.Timer // that does it
+	until   time.Time     // when its busy connections are cut, but for tunnels
+	span    time.Duration // from when it was replaced until then
+
+	refusals atomic.Int64 // how many answers were refusals, if all were; or else accepted
+	timer    *time.Timer  // at until, and at the certificate's NotAfter
 }
 
 // link is what a pool has for one endpoint.

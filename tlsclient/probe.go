@@ -37,6 +37,11 @@ type Probe struct {
 	Err   error // names cause and remedy as an Error's does; nil with an empty Class
 }
 
+// Doubtful is the class of a probe, and of nothing else, if the server has made its
+// handshake with our certificate although it is of none of the CAs that it accepts. Such
+// a server may yet refuse every request.
+const Doubtful Class = "doubtful"
+
 const (
 	// probesAtOnce is how many endpoints are probed at the same time.
 	probesAtOnce = 16
@@ -53,7 +58,8 @@ const (
 // expired is not shown, nor is there anything to show if g is nil.
 //
 // No request is sent. A server that makes its handshake with everybody and refuses a
-// certificate only in its answers, as nginx does with 400, is not found out.
+// certificate only in its answers, as nginx does with 400, is not found out, unless it
+// names the CAs that it accepts and ours is none of them: see Doubtful.
 func (u *Upstream) Probe(ctx context.Context, g *Generation) []Probe {
 	out := make([]Probe, len(u.endpoints))
 	room := make(chan struct{}, probesAtOnce)
@@ -161,6 +167,11 @@ func (p *prober) handshake(ctx context.Context, c *tls.Conn, t *tickets) bool {
 		p.awaitVerdict(ctx, c, t)
 	}
 	_ = c.Close() // the goodbye changes nothing
+	if p.Err == nil && p.Asked && !p.Accepted {
+		p.Class = Doubtful
+		p.Err = fmt.Errorf("the server made its handshake with everybody, perhaps: the certificate is of none of the CAs that it accepts (its issuer is %q), so it may refuse every request; issue it by one of those, or have the server accept its CA",
+			p.generation.Leaf.Issuer)
+	}
 	return p.Err == nil
 }
 

@@ -203,3 +203,22 @@ func TestProbeIsBoundByTheHandshakeTimeout(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 }
+
+// nginx makes its handshake with everybody, and refuses in its answers.
+func TestProbeDoubtsAServerThatAcceptsOtherAuthoritiesButMakesItsHandshake(t *testing.T) {
+	other := tlstest.NewCA(t, tlstest.CAOptions{Name: "another"})
+	for _, version := range versions {
+		t.Run(tls.VersionName(version), func(t *testing.T) {
+			f := startServer(t, tlstest.ServerOptions{Version: version, Adjust: func(c *tls.Config) {
+				c.ClientAuth, c.ClientCAs, c.VerifyConnection = tls.RequireAnyClientCert, other.Pool(), nil
+			}})
+			p := f.probe(t, f.upstream.Generation())
+			if p.Class != tlsclient.Doubtful || p.Err == nil || !p.Asked || p.Accepted || len(p.Chain) != 1 {
+				t.Fatalf("%+v", p)
+			}
+			if issuer := f.upstream.Generation().Leaf.Issuer.String(); !strings.Contains(p.Err.Error(), issuer) {
+				t.Errorf("%v does not name the issuer %s", p.Err, issuer)
+			}
+		})
+	}
+}

@@ -9,6 +9,42 @@ func (l *link) refused() {
 	}
 }
 
+// accepted is what pool.refusals is once an answer has shown that the certificate is
+// taken.
+const accepted = -1
+
+// answered is told of the status of every answer. Servers refuse certificates with 401
+// and 403, and nginx with 400; but so they refuse requests.
+func (l *link) answered(status int) {
+	p := l.pool
+	n := p.refusals.Load()
+	if status != 400 && status != 401 && status != 403 {
+		if n != accepted {
+			p.refusals.Store(accepted)
+		}
+		return
+	}
+	l.refused()
+	for n != accepted && !p.refusals.CompareAndSwap(n, n+1) {
+		n = p.refusals.Load()
+	}
+	if tell := p.upstream.opt().Suspected; n+1 == suspicious && tell != nil && !p.retired.Load() {
+		tell(p.generation, suspicious)
+	}
+}
+
+// suspicious is how many answers in a row, from the first on, make it likely that it is
+// the certificate that is refused.
+const suspicious = 5
+
+// refused returns how many answers there have been, if every one was a refusal, and 0
+// otherwise.
+func (p *pool) refused() uint64 { return uint64(max(p.refusals.Load(), 0)) }
+
+// Suspicious reports whether so many answers have refused the generation's certificate,
+// and none has not, that it is likely that the server does not accept it.
+func (s *GenerationState) Suspicious() bool { return s.Refused >= suspicious }
+
 // refusalPause is how long Options.Rejected is not called again.
 const refusalPause = time.Second
 

@@ -19,7 +19,7 @@ func told(n *atomic.Int32) func(*tlsclient.Options) {
 }
 
 func TestRefusalOfThePresentCertificateIsTold(t *testing.T) {
-	for how, name := range map[tlstest.Rejection]string{tlstest.Alert: "alert", tlstest.Unauthorized: "401", tlstest.Forbidden: "403"} {
+	for how, name := range map[tlstest.Rejection]string{tlstest.Alert: "alert", tlstest.BadRequest: "400", tlstest.Unauthorized: "401", tlstest.Forbidden: "403"} {
 		for _, version := range versions {
 			t.Run(name+" "+tls.VersionName(version), func(t *testing.T) {
 				var calls atomic.Int32
@@ -39,6 +39,8 @@ func TestRefusalOfThePresentCertificateIsTold(t *testing.T) {
 				switch how {
 				case tlstest.Alert:
 					a.refused(t, tlsclient.ClientCertRejected, tlsclient.FaultUpstream)
+				case tlstest.BadRequest:
+					a.expect(t, 400, "")
 				case tlstest.Unauthorized:
 					a.expect(t, 401, "")
 				case tlstest.Forbidden:
@@ -202,4 +204,51 @@ func TestUpstreamThatGotItsGenerationAnswers(t *testing.T) {
 	u.Use(f.generation(t, 1))
 	u.Lack(tlsclient.IdentityExpired, fmt.Errorf("it comes too late"))
 	(&fixture{upstream: u}).do(f.request("GET")).expect(t, 200, "ok")
+}
+
+func TestRefusalsOfEveryRequestSinceTheGenerationBeganAreCounted(t *testing.T) {
+	for _, status := range []int{400, 401, 403} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			var suspected []*tlsclient.Generation
+			f := start(t, tlstest.Static(tlstest.Response(status, "")), func(o *tlsclient.Options) {
+				o.Suspected = func(g *tlsclient.Generation, answers int) {
+					if answers != 5 {
+						t.Errorf("told of %d answers", answers)
+					}
+					suspected = append(suspected, g)
+				}
+			})
+			for n := range 7 {
+				if s := f.upstream.State().Generations[0]; s.Refused != uint64(n) || s.Suspicious() != (n >= 5) || len(suspected) != n/5 {
+					t.Fatalf("after %d answers: %+v, told %d times", n, s, len(suspected))
+				}
+				f.do(f.request("GET")).expect(t, status, "")
+			}
+			next := f.generation(t, 2)
+			f.upstream.Use(next)
+			if s := f.upstream.State().Generations[0]; s.Generation != next || s.Refused != 0 {
+				t.Errorf("the next generation begins with %+v", s)
+			}
+		})
+	}
+}
+
+// An application may refuse what it is asked for as long as it likes.
+func TestOneOtherAnswerShowsThatTheCertificateIsTaken(t *testing.T) {
+	refusal := tlstest.Response(403, "")
+	script := []string{refusal, refusal, refusal, refusal, tlstest.Response(404, "")}
+	for range 6 {
+		script = append(script, refusal)
+	}
+	f := start(t, tlstest.PerRequest(tlstest.CloseNotify, script...), func(o *tlsclient.Options) {
+		o.Suspected = func(*tlsclient.Generation, int) { t.Error("the certificate is suspected") }
+	})
+	for range script {
+		if a := f.do(f.request("GET")); a.err != nil {
+			t.Fatal(a.err)
+		}
+	}
+	if s := f.upstream.State().Generations[0]; s.Refused != 0 || s.Suspicious() {
+		t.Errorf("%+v", s)
+	}
 }

@@ -66,9 +66,7 @@ func (r *Response) roundTrip(c *conn, req *Request) error {
 		}
 	}
 	r.exchange.due = true
-	if r.Status == 401 || r.Status == 403 {
-		c.link.refused()
-	}
+	c.link.answered(r.Status)
 	if c.sock.Held() {
 		return r.bad(errors.New("it came before the request"))
 	}

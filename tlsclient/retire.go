@@ -66,25 +66,48 @@ func (p *pool) retire(span time.Duration, now time.Time) []*conn {
 	}
 	idle := p.takeAll(func(*conn) bool { return true }, closedRetired)
 	if len(p.conns) == 0 {
+		p.silence()
 		return idle
 	}
-	u := p.upstream
-	u.old = slices.Insert(u.old, 0, p)
-	p.timer = time.AfterFunc(p.until.Sub(now), func() {
-		u.mu.Lock()
-		cut := p.overstayed(span, time.Now())
-		u.mu.Unlock()
-		leaving{busy: cut}.end()
-	})
+	p.upstream.old = slices.Insert(p.upstream.old, 0, p)
+	p.span = span
+	p.timer.Reset(p.until.Sub(now))
 	return idle
 }
 
-// overstayed dooms what is busy at the retire deadline, which span or the
-// certificate has set.
-func (p *pool) overstayed(span time.Duration, now time.Time) []*conn {
-	if p.expired(now) {
-		return p.expire().busy
+// ring is what the pool's timer does: it cuts what must not live any longer, and comes
+// back for the rest. The clock may have been set since it was wound, so the certificate
+// is looked at once a second as well.
+func (p *pool) ring() {
+	u := p.upstream
+	now := time.Now()
+	var out leaving
+	u.mu.Lock()
+	switch retired := p.retired.Load(); {
+	case u.closed:
+	case p.expired(now):
+		out = p.expire()
+	case retired && now.Before(p.until):
+		p.timer.Reset(p.until.Sub(now))
+	default:
+		if retired {
+			out.busy = p.overstayed(p.span)
+		}
+		p.timer.Reset(p.generation.Leaf.NotAfter.Sub(now))
 	}
+	u.mu.Unlock()
+	out.end()
+}
+
+// silence stops the timer. The mutex is held.
+func (p *pool) silence() {
+	if p.timer != nil { // there is none if the upstream was closed before
+		p.timer.Stop()
+	}
+}
+
+// overstayed dooms what is busy at the retire deadline, span after it was replaced.
+func (p *pool) overstayed(span time.Duration) []*conn {
 	g := p.generation
 	return p.doomBusy(false, closedRetired, &Error{Class: UpstreamReset, Fault: FaultSelf,
 		Err: fmt.Errorf("the connection was cut by this end: it belonged to generation %d of identity %q, which was replaced %v ago; pool.retire_timeout is how long an exchange may go on",
@@ -114,8 +137,6 @@ func (u *Upstream) drop(c *conn, why closing) {
 	if !p.retired.Load() || len(p.conns) > 0 {
 		return
 	}
-	if p.timer != nil {
-		p.timer.Stop()
-	}
+	p.silence()
 	u.old = slices.DeleteFunc(u.old, func(o *pool) bool { return o == p })
 }

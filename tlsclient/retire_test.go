@@ -411,3 +411,44 @@ func TestSwapsInTheMidstOfTraffic(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// Nobody looks once a second in here: the timer alone does it.
+func TestCertificateEndsItsBusyConnectionsOnTime(t *testing.T) {
+	f := start(t, mixed(make(chan struct{})), func(o *tlsclient.Options) { o.RetireTimeout = time.Hour })
+	f.upstream.StopTidying()
+	for name, replaced := range map[string]bool{"in use": false, "replaced": true} {
+		t.Run(name, func(t *testing.T) {
+			brief := f.ca.Issue(t, tlstest.LeafOptions{NotAfter: time.Now().Add(1500 * time.Millisecond)})
+			f.upstream.Use(load(t, brief.WriteFiles(t, "", f.ca), 2))
+			before := f.server.Stats().Requests
+			tunnel := f.upgrade(t)
+			busy := f.behind("POST")
+			f.server.Wait(t, "both requests", func(s tlstest.Stats) bool { return s.Requests == before+2 })
+			if replaced {
+				f.upstream.Use(f.generation(t, 3))
+			}
+			a := <-busy
+			if time.Now().Before(brief.Leaf.NotAfter) {
+				t.Error("cut before its time")
+			}
+			a.refused(t, tlsclient.IdentityExpired, tlsclient.FaultSelf)
+			if _, _, err := tunnel.Read(new(rawconn.Buffers)); err == nil {
+				t.Error("the tunnel can still be read")
+			}
+		})
+	}
+}
+
+func TestTunnelOfAnOldGenerationIsCutByItsCertificateAfterTheRetireDeadline(t *testing.T) {
+	f := start(t, mixed(closed()), func(o *tlsclient.Options) { o.RetireTimeout = 0 })
+	f.upstream.StopTidying()
+	brief := f.ca.Issue(t, tlstest.LeafOptions{NotAfter: time.Now().Add(1500 * time.Millisecond)})
+	f.upstream.Use(load(t, brief.WriteFiles(t, "", f.ca), 2))
+	tunnel := f.upgrade(t)
+	f.upstream.Use(f.generation(t, 3))
+	defer time.AfterFunc(20*time.Second, tunnel.Cut).Stop() // nobody else has
+	var e *tlsclient.Error
+	if _, _, err := tunnel.Read(new(rawconn.Buffers)); !errors.As(err, &e) || e.Class != tlsclient.IdentityExpired || time.Now().Before(brief.Leaf.NotAfter) {
+		t.Errorf("it ended with %v", err)
+	}
+}

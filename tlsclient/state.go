@@ -87,6 +87,9 @@ type GenerationState struct {
 	// Until is when the busy connections are cut, at the latest; zero for the present
 	// generation. Tunnels stay until the certificate's NotAfter.
 	Until time.Time
+	// Refused is how many answers there were since the generation came into use, if every
+	// one was 400, 401 or 403; 0 if any was not. See Suspicious.
+	Refused uint64
 }
 
 // EndpointState is an endpoint as it was at one moment.
@@ -143,7 +146,7 @@ func (u *Upstream) State() State {
 
 // state is what the pool itself knows. The upstream's mutex is held.
 func (p *pool) state() GenerationState {
-	s := GenerationState{Generation: p.generation, Idle: p.idle, Until: p.until}
+	s := GenerationState{Generation: p.generation, Idle: p.idle, Until: p.until, Refused: p.refused()}
 	for c := range p.conns {
 		if c.tunnel {
 			s.Tunnels++

@@ -42,9 +42,13 @@ type Options struct {
 	Limits          http1.Limits
 
 	// Rejected is called when the server has refused the certificate of the present
-	// generation, by an alert or with 401 or 403: a newer one may be at hand. It is
+	// generation, by an alert or with 400, 401 or 403: a newer one may be at hand. It is
 	// called at most once a second, on an exchange's goroutine, and must return soon.
 	Rejected func() // nil: nobody is told
+
+	// Suspected is called once for a generation if each of its first answers, which are
+	// so many, was 400, 401 or 403. It is called as Rejected is.
+	Suspected func(g *Generation, answers int) // nil: nobody is told
 
 	// These stay what they were at NewUpstream.
 	Buffers  *rawconn.Buffers                                              // nil: its own
@@ -174,9 +178,7 @@ func (u *Upstream) Close() {
 		p.retired.Store(true)
 		out.idle = append(out.idle, p.takeAll(func(*conn) bool { return true }, closedShutdown)...)
 		out.busy = append(out.busy, p.doomBusy(true, closedShutdown, errDraining())...)
-		if p.timer != nil {
-			p.timer.Stop()
-		}
+		p.silence()
 	}
 	waiters := u.waiters
 	u.waiters = nil

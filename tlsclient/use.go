@@ -17,6 +17,9 @@ func (u *Upstream) Use(g *Generation) {
 	if old != nil {
 		idle = old.retire(u.opt().RetireTimeout, time.Now())
 	}
+	if !u.closed {
+		next.timer = time.AfterFunc(time.Until(g.Leaf.NotAfter), next.ring)
+	}
 	u.mu.Unlock()
 	closeAll(idle)
 }

@@ -122,8 +122,9 @@ func TestRevocation(t *testing.T) {
 			older := ca.CRL(t, tlstest.CRLOptions{ThisUpdate: time.Now().Add(-2 * time.Hour)})
 			return append(ca.CRL(t, tlstest.CRLOptions{Number: 2, Serials: []*big.Int{s.Leaf.SerialNumber}}), older...)
 		}, false},
-		"the list has run out": {func(ca *tlstest.CA, _ *tlstest.Identity) []byte {
-			return ca.CRL(t, tlstest.CRLOptions{ThisUpdate: time.Now().Add(-2 * time.Hour), NextUpdate: time.Now().Add(-time.Hour)})
+		"the list has run out beside another's": {func(ca *tlstest.CA, _ *tlstest.Identity) []byte {
+			old := ca.CRL(t, tlstest.CRLOptions{ThisUpdate: time.Now().Add(-2 * time.Hour), NextUpdate: time.Now().Add(-time.Hour)})
+			return append(old, tlstest.NewCA(t, tlstest.CAOptions{}).CRL(t, tlstest.CRLOptions{})...)
 		}, false},
 		"the list is another CA's": {func(*tlstest.CA, *tlstest.Identity) []byte {
 			return tlstest.NewCA(t, tlstest.CAOptions{}).CRL(t, tlstest.CRLOptions{})

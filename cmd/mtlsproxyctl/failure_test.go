@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -91,6 +92,23 @@ mtlsproxyctl: nothing has changed: 2 errors
 	}
 }
 
+// The daemon has logged each error to the same journal.
+func TestAReloadThatSystemctlAskedForTellsNothingTwice(t *testing.T) {
+	d := newDaemon(t)
+	d.says("POST /v1/reload", refuse(http.StatusUnprocessableEntity, api.Refused, "the configuration cannot be loaded", "", "one", "two"))
+	const short = "mtlsproxyctl: nothing has changed: 2 errors, of which mtlsproxyd has logged each; mtlsproxyctl check shows them again\n"
+	const long = "one\ntwo\nmtlsproxyctl: nothing has changed: 2 errors\n"
+	for _, c := range []struct {
+		pid, flag, want string
+	}{
+		{strconv.Itoa(os.Getpid()), "--quiet", short},
+		{strconv.Itoa(os.Getpid()), "--timeout=9s", long},
+		{strconv.Itoa(os.Getppid()), "--quiet", long}, // a shell of a service
+	} {
+		host{socket: d.socket, env: map[string]string{"SYSTEMD_EXEC_PID": c.pid}}.execute(t, c.flag, "reload").want(t, result{code: exitFailed, stderr: c.want})
+	}
+}
+
 func TestAReloadThatChangesNothing(t *testing.T) {
 	d := newDaemon(t)
 	for _, verb := range []string{"reload", "check"} {
@@ -98,6 +116,17 @@ func TestAReloadThatChangesNothing(t *testing.T) {
 	}
 	host{socket: d.socket}.execute(t, "reload").want(t, result{stdout: "reloaded in 2.0 ms: nothing has changed\n"})
 	host{socket: d.socket}.execute(t, "check", "--diff").want(t, result{stdout: "ok: a reload would change nothing\n"})
+}
+
+func TestASegmentThatCannotBeReadIsToldWithTheLog(t *testing.T) {
+	d := newDaemon(t)
+	d.says("GET /v1/log/stats", asJSON(http.StatusOK, api.LogStats{Enabled: true, Segments: []api.Segment{
+		{Name: "requests-00000001-0.db", Bytes: 4096, Problem: "permission denied\x1b; run chown"},
+	}}))
+	r := host{socket: d.socket}.execute(t, "log", "stats")
+	if want := "\ncannot be read: requests-00000001-0.db: permission denied\\x1b; run chown\n"; r.code != 0 || !strings.HasSuffix(r.stdout, want) || strings.Contains(r.stdout, "0001-01-01") {
+		t.Errorf("got %+v, want %q at its end", r, want)
+	}
 }
 
 func TestNotFound(t *testing.T) {

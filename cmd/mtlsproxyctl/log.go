@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"strings"
 
 	"github.com/mtlsproxy/mtlsproxy/cmd/mtlsproxyctl/text"
 	"github.com/mtlsproxy/mtlsproxy/service/admin/api"
@@ -44,10 +45,15 @@ func (x *control) writeLogStats(w io.Writer, s api.LogStats) error {
 	if len(s.Segments) > 0 {
 		t := &text.Table{Columns: []text.Column{{Title: "SEGMENT", Cut: 12}, {Title: "FROM"}, {Title: "TO", Drop: 1}, {Title: "RECORDS", Right: true}, {Title: "SIZE", Right: true}}}
 		for _, g := range s.Segments {
-			t.Row(text.C(g.Name), text.Cell{Text: x.at(g.From)}, text.Cell{Text: x.at(g.To)}, num(g.Records), size(g.Bytes))
+			from, to := x.at(g.From), x.at(g.To)
+			if g.Problem != "" { // nobody knows what is in it
+				from, to = "-", "-"
+			}
+			t.Row(text.C(g.Name), text.Cell{Text: from}, text.Cell{Text: to}, num(g.Records), size(g.Bytes))
 		}
 		out += "\n" + t.String(x.page)
 	}
+	out += x.unreadable(s.Segments)
 	if len(s.Quarantined) > 0 {
 		t := &text.Table{Columns: []text.Column{{Title: "PUT ASIDE", Cut: 12}, {Title: "AT", Drop: 1}, {Title: "SIZE", Right: true, Drop: 2}, {Title: "WHY", Cut: 16}}}
 		for _, q := range s.Quarantined {
@@ -56,4 +62,15 @@ func (x *control) writeLogStats(w io.Writer, s api.LogStats) error {
 		out += "\n" + t.String(x.page)
 	}
 	return say(w, out)
+}
+
+// unreadable tells why segments cannot be read, in whole sentences: they say what to do.
+func (x *control) unreadable(segments []api.Segment) string {
+	var b strings.Builder
+	for _, g := range segments {
+		if g.Problem != "" {
+			b.WriteString(x.page.Paint(text.Warn, "cannot be read") + ": " + text.Safe(g.Name) + ": " + text.Safe(g.Problem) + "\n")
+		}
+	}
+	return b.String()
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
+	"strconv"
 	"strings"
 
 	"github.com/mtlsproxy/mtlsproxy/cmd/mtlsproxyctl/text"
@@ -16,7 +18,8 @@ type reloadCmd struct{}
 // Help is the second half of --help.
 func (reloadCmd) Help() string {
 	return `It waits for the outcome and prints what has changed. If anything is wrong, nothing
-has, and it prints all that is wrong, one line each, and exits with 1.`
+has, and it prints all that is wrong, one line each, and exits with 1. As ExecReload=
+of a unit, with --quiet, it prints one line alone: the daemon has logged the others.`
 }
 
 // Run reloads.
@@ -78,6 +81,10 @@ func (x *control) outcome(err error) error {
 	if len(details) == 0 {
 		details = []string{e.Message}
 	}
+	if x.quiet() && x.underSystemd() {
+		_ = say(x.stderr, "mtlsproxyctl: nothing has changed: "+text.Number(len(details), "error")+", of which mtlsproxyd has logged each; mtlsproxyctl check shows them again\n")
+		return told{exitFailed}
+	}
 	var b strings.Builder
 	for _, d := range details {
 		b.WriteString(text.Safe(d) + "\n")
@@ -88,6 +95,12 @@ func (x *control) outcome(err error) error {
 	}
 	_ = say(x.stderr, b.String())
 	return told{exitFailed}
+}
+
+// underSystemd says whether systemd has started this very process, as ExecReload= of the
+// daemon's unit, so that what it prints stands beside the daemon's own events.
+func (x *control) underSystemd() bool {
+	return x.getenv("SYSTEMD_EXEC_PID") == strconv.Itoa(os.Getpid()) // systemd.exec(5)
 }
 
 // changes lists what differs: key, old -> new, and what becomes of connections.

@@ -37,9 +37,9 @@ var imports = map[string][]string{
 	"service/caller":    {"github.com/mdlayher/netlink", "golang.org/x/sys/unix"},
 	"service/config":    {"github.com/pelletier/go-toml/v2", "github.com/pelletier/go-toml/v2/unstable"},
 	"service/identity":  {"service/watch", "tlsclient"},
-	"service/front":     {"tlsclient/http1", "tlsclient/rawconn"},
+	"service/front":     {"service/caller", "tlsclient/http1", "tlsclient/rawconn"},
 	"service/proxy": {
-		"journal", "service/front", "tlsclient", "tlsclient/http1", "tlsclient/rawconn",
+		"journal", "limiter", "service/caller", "service/front", "tlsclient", "tlsclient/http1", "tlsclient/rawconn",
 		"github.com/VictoriaMetrics/metrics", "golang.org/x/time/rate",
 	},
 	"service/sd": {
@@ -47,7 +47,7 @@ var imports = map[string][]string{
 	},
 	"service/watch": {"github.com/fsnotify/fsnotify"},
 	"service": {
-		"journal", "service/admin", "service/admin/api", "service/caller", "service/config", "service/front", "service/identity", "service/proxy",
+		"journal", "limiter", "service/admin", "service/admin/api", "service/caller", "service/config", "service/front", "service/identity", "service/proxy",
 		"service/sd", "service/watch", "tlsclient", "tlsclient/http1", "tlsclient/rawconn",
 		"github.com/VictoriaMetrics/metrics", "golang.org/x/sys/unix",
 	},

@@ -148,6 +148,8 @@ func keyTerm(key string, k *config.Key) string {
 		term += ", " + k.Limits
 	}
 	switch {
+	case k.Required && k.Unless != "":
+		term += "; required without *" + k.Unless + "*"
 	case k.Required:
 		term += "; required"
 	case k.Default != "":

@@ -5,11 +5,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -294,9 +296,8 @@ func TestATakenPort(t *testing.T) {
 		": this address is taken (address already in use); find out by whom with: ss -ltnp\n"})
 }
 
-// TestNotPermitted runs the daemon as somebody who may not write where its socket
-// should be.
-func TestNotPermitted(t *testing.T) {
+// The daemon runs as somebody who may not write where its socket should be.
+func TestASocketThatMayNotBeMadeNamesTheUserAndTheWay(t *testing.T) {
 	const nobody = 65534
 	dir := identity(t)
 	cmd := command(t, dir, oneUpstream("--listen", filepath.Join(dir, "closed", "http.sock"), "--log-level", "error")...)
@@ -327,8 +328,16 @@ func TestNotPermitted(t *testing.T) {
 	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EINVAL) {
 		t.Skip("this process may not start another under uid 65534: ", err)
 	}
+	who := fmt.Sprintf("uid %d", os.Geteuid())
+	if os.Geteuid() == 0 {
+		who = fmt.Sprintf("uid %d", nobody)
+	}
+	if u, err := user.LookupId(strings.TrimPrefix(who, "uid ")); err == nil {
+		who = "user " + u.Username
+	}
 	result{code: cmd.ProcessState.ExitCode(), stderr: regexp.MustCompile(`\.mtlsproxy-\d+`).ReplaceAllString(stderr.String(), "TEMP")}.want(t, result{
-		code:   77,
-		stderr: `mtlsproxyd: listener "http": making socket "` + dir + `/closed/http.sock": mkdir ` + dir + "/closed/TEMP: permission denied\n",
+		code: 77,
+		stderr: `mtlsproxyd: listener "http": making socket "` + dir + `/closed/http.sock": mkdir ` + dir + "/closed/TEMP: permission denied; this daemon runs as " + who + ", who may not make a socket in " + dir +
+			"/closed: let systemd make it, with ListenStream=" + dir + "/closed/http.sock in a drop-in of mtlsproxy.socket, or choose a directory of their own\n",
 	})
 }

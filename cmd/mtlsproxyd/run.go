@@ -40,9 +40,9 @@ with the configuration is reported at once.`
 
 // Run serves until a signal comes.
 func (c *runCmd) Run(w world) (err error) {
-	passed := sd.Take() // before anything else opens files
 	// Two channels, so that many of the one kind cannot displace the other; and before
-	// anything is loaded, so that a SIGHUP from now on finds its way.
+	// anything else, so that no signal ends a process that has taken the connections of
+	// the one before out of the fd store, and that a SIGHUP from now on finds its way.
 	stop, hangup := make(chan os.Signal, 2), make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR2)
 	signal.Notify(hangup, syscall.SIGHUP)
@@ -50,6 +50,7 @@ func (c *runCmd) Run(w world) (err error) {
 	defer signal.Stop(hangup)
 	// Whoever reads the log may go away; that must not end the daemon.
 	signal.Ignore(syscall.SIGPIPE)
+	passed := sd.Take() // before anything opens files
 
 	level := new(slog.LevelVar)
 	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {

@@ -191,3 +191,60 @@ func TestAStrangeServiceManagerIsNoReasonToEnd(t *testing.T) {
 		t.Errorf("exit code %d, want 0", code)
 	}
 }
+
+// From the moment at which the connections of the process before are out of the fd store,
+// they live and die with this one. Signals come at any time: a reload or a restart that
+// somebody asks for in the midst of a start.
+func TestASignalAtTheStartLosesNoConnectionThatWasHandedOver(t *testing.T) {
+	leak.Check(t)
+	s := newFDStore(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer l.Close()
+	client, err := net.Dial("tcp", l.Addr().String())
+	must(t, err)
+	defer client.Close()
+	accepted, err := l.Accept()
+	must(t, err)
+	listening, err := l.(*net.TCPListener).File()
+	must(t, err)
+	defer listening.Close()
+	notify, err := sd.New(func(string) string { return s.path }, slog.New(slog.DiscardHandler))
+	must(t, err)
+	left, err := notify.Store(t.Context(), sd.Client{Listener: "http", Conn: accepted})
+	if err != nil || len(left) > 0 {
+		t.Fatal(left, err)
+	}
+	accepted.Close()
+	parcel := wait(t, "the first parcel", s.kept)
+	for range 5 { // the moment is short
+		cmd := passing(t, s, "nonsense = true\n", "http:clients", listening, parcel)
+		emptied(t, parcel)
+		must(t, cmd.Process.Signal(unix.SIGHUP))
+		if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != 78 {
+			t.Fatalf("with a broken configuration it ends with %v, want exit status 78", err)
+		}
+		parcel.Close()
+		wait(t, "the removal of the old parcel", s.drops)
+		parcel = wait(t, "the parcel of the process that failed", s.kept)
+	}
+	parcel.Close()
+}
+
+// emptied returns as soon as another process has taken what is in the parcel.
+func emptied(t *testing.T, parcel *os.File) {
+	t.Helper()
+	raw, err := parcel.SyscallConn()
+	must(t, err)
+	for end := time.Now().Add(10 * time.Second); ; {
+		waiting := 0
+		must(t, raw.Control(func(fd uintptr) { waiting, err = unix.IoctlGetInt(int(fd), unix.TIOCINQ) }))
+		must(t, err)
+		if waiting == 0 {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatal("nobody takes the parcel")
+		}
+	}
+}

@@ -105,7 +105,7 @@ func badFiles(t *trial) {
 			[]string{"/home/site/client.crt", "ProtectHome"}},
 		{"a directory that is not there", "true",
 			strings.Replace(original, tlsDir+"/client.crt", "/etc/mtlsproxy/missing/client.crt", 1),
-			[]string{"/etc/mtlsproxy/missing"}},
+			[]string{"there is no directory /etc/mtlsproxy/missing", "install -d"}},
 	} {
 		t.sh(c.script)
 		t.write(siteConfig, c.config)

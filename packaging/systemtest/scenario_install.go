@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 func freshInstall(t *trial) {
@@ -142,6 +143,22 @@ func upgradeLoad(t *trial) {
 	}
 	if t.number(service, "MainPID") == pid || t.version() == version {
 		t.errorf("the upgrade has not restarted the service, or not been one")
+	}
+}
+
+// The package is there all the same: what is wrong is the site's configuration, for one.
+func upgradeBroken(t *trial) {
+	const line = "mtlsproxy did not start: systemctl status mtlsproxy.service"
+	t.site()
+	deb := t.newer()
+	t.write(confDir+"/60-broken.toml", broken)
+	if r := t.run("dpkg", "--install", deb); r.Code != 0 || strings.Count(r.Stdout+r.Stderr, line) != 1 {
+		t.errorf("dpkg: exit code %d, want 0 and %q: %s%s", r.Code, line, r.Stdout, r.Stderr)
+	}
+	t.remove(confDir + "/60-broken.toml")
+	t.eventually(10*time.Second, "it serves", func() bool { status, _ := t.get("/"); return status == 200 })
+	if r := t.run("dpkg", "--install", deb); r.Code != 0 || strings.Contains(r.Stdout+r.Stderr, line) {
+		t.errorf("dpkg, of what works: exit code %d, want 0 and not %q: %s%s", r.Code, line, r.Stdout, r.Stderr)
 	}
 }
 

@@ -118,3 +118,10 @@ func (s Set) Allows(c Caller) bool {
 func in(spans []span, id uint32) bool {
 	return slices.ContainsFunc(spans, func(s span) bool { return s.first <= id && id <= s.last })
 }
+
+// Any reports whether the set allows everybody.
+func (s Set) Any() bool { return s.any }
+
+// Groups reports whether the set has rules about groups: without them, the uid of a
+// caller is all that Allows needs.
+func (s Set) Groups() bool { return len(s.gids) > 0 }

@@ -35,6 +35,7 @@ func (w *world) check() {
 		if r.v.StripPrefix && r.v.ReplacePrefix != "" {
 			r.report("strip_prefix", r.at("strip_prefix"), "excludes replace_prefix; keep one of them")
 		}
+		checkRouteLimit(r)
 	}
 	w.checkAmbiguity()
 	checkLimits(w.limits)

@@ -96,7 +96,8 @@ type Route struct {
 	Hosts           []Host   // at least one; default the local names with any port
 	Path            string   // prefix in whole segments, "/" or without a slash at the end; default "/"
 	Methods         []string // nil for every method
-	Callers         []string // who may use it; [CallerAny] in this version
+	Callers         []string // who may use it: rules such as "user:app", or CallerAny; at least one
+	CrossSite       bool     // web pages of other sites may use it; default false
 	Upstream        string   // name of an existing Upstream
 	HostHeader      string   // HostHeaderUpstream (default), HostHeaderClient or a literal host[:port]
 	StripPrefix     bool     // remove Path from the request's path; default false
@@ -106,7 +107,34 @@ type Route struct {
 	Forwarded       bool     // set Forwarded and X-Forwarded-*; default true
 	RequestID       string   // RequestIDMake (default) or RequestIDAccept
 	Upgrade         []string // protocols an exchange may upgrade to; default ["websocket"]
+	Limit           RouteLimit
 }
+
+// RouteLimit bounds what a route takes. 0 is no bound.
+type RouteLimit struct {
+	Rate         Rate
+	Burst        int           // requests that may come at once; at least 1 if there is a rate
+	Per          string        // what has a rate of its own: PerRoute (default), PerCaller, PerListener or PerHeader and a name
+	InFlight     int           // exchanges under way
+	PerCaller    int           // exchanges under way of one caller
+	Queue        int           // exchanges that wait for InFlight or PerCaller; 0 for no queue
+	QueueTimeout time.Duration // longest wait in the queue, default 1s
+	Body         int64         // bytes of a request's body
+}
+
+// Rate is how often something may come; 0 Requests is no bound.
+type Rate struct {
+	Requests int
+	Per      time.Duration // a second, a minute or an hour
+}
+
+// Values of RouteLimit.Per.
+const (
+	PerRoute    = "route"
+	PerCaller   = "caller"
+	PerListener = "listener"
+	PerHeader   = "header:" // and the name of a field
+)
 
 // CallerAny in Route.Callers lets every local user use the route's identity.
 const CallerAny = "any"
@@ -132,7 +160,7 @@ type HeaderEdits struct {
 // Header is one header field.
 type Header struct{ Name, Value string }
 
-// Limits bound what one client connection may cost.
+// Limits bound what clients may cost, each and all together.
 type Limits struct {
 	HeaderBytes         int64         // request line and header together, default 64KiB
 	HeaderFields        int           // header fields of a request and of a response, default 100
@@ -141,6 +169,10 @@ type Limits struct {
 	IdleTimeout         time.Duration // longest silence between two requests, default 75s
 	BodyIdleTimeout     time.Duration // longest silence of a client while a body moves, default 30s
 	UpstreamHeaderBytes int64         // status line and header of a response together, default 64KiB
+
+	Connections          int   // of clients; 0, the default, for what LimitNOFILE leaves room for
+	ConnectionsPerCaller int   // default 0, no bound
+	Memory               int64 // for the buffers of exchanges under way, default 256MiB; 0 for no bound
 }
 
 // Drain says how the daemon stops.

@@ -47,7 +47,8 @@ type Key struct {
 	Type     string // "duration", "size", "path", "list of strings", …
 	Limits   string // allowed values or range as text, "" if the type says it all
 	Default  string // TOML text, "" for none
-	Required bool   // but for those that another key of the table stands in for, which Doc names
+	Unless   string // the key of the table that may stand in the place of a required one; "" for none
+	Required bool   // unless another key stands in its place
 	Doc      string // one line: meaning and unit
 }
 
@@ -81,7 +82,7 @@ func Keys() []Key {
 			}
 			keys = append(keys, Key{
 				Name: t.name + "." + f.name, Type: f.value.typ, Limits: f.value.limits,
-				Default: f.def, Required: f.required, Doc: f.doc,
+				Default: f.def, Required: f.required, Unless: f.unless, Doc: f.doc,
 			})
 		}
 	}

@@ -13,6 +13,8 @@ const (
 
 	kib = 1 << 10
 	mib = 1 << 20
+
+	maxCount = 1_000_000 // of what is counted one by one
 )
 
 func newListener(name string) (*Listener, []field) {
@@ -103,8 +105,10 @@ func newRoute(name string) (*Route, []field) {
 			doc: "path prefix, in whole segments"},
 		{name: "method", value: list(&r.Methods, "list of methods", text(parseMethod), str),
 			doc: "request methods; default: all"},
-		{name: "callers", required: true, value: list(&r.Callers, "list of callers", text(parseCaller), str),
+		{name: "callers", required: true, value: list(&r.Callers, "list of callers", text(parsePeer), str),
 			doc: `who may use it; ["any"] lends the identity to every local user`},
+		{name: "allow_cross_site", def: "false", value: boolean(&r.CrossSite),
+			doc: "let web pages of other sites use it, from a browser on this host"},
 		{name: "upstream", required: true, value: named(&r.Upstream),
 			doc: "where requests go"},
 		{name: "host_header", def: `"upstream"`, value: scalar(&r.HostHeader, "string", parseHostHeader),
@@ -127,7 +131,23 @@ func newRoute(name string) (*Route, []field) {
 			doc: "X-Request-Id: always make one, or accept the client's"},
 		{name: "upgrade", def: `["websocket"]`, value: listOrEmpty(&r.Upgrade, "list of protocols", text(parseUpgrade), str),
 			doc: "protocols an exchange may upgrade to"},
-		refused("limit"), refused("retry"),
+		{name: "limit.rate", value: rate(&r.Limit.Rate),
+			doc: "requests in a second, minute or hour, for each of what per says; default: no bound"},
+		{name: "limit.burst", value: burst(&r.Limit),
+			doc: "how many of them may come at once; default: what the rate brings in a second, and at least 1"},
+		{name: "limit.per", def: `"route"`, value: per(&r.Limit.Per),
+			doc: "what has a rate of its own: each caller, each listener, each value of a header field, or the route as a whole"},
+		{name: "limit.in_flight", def: "0", value: integer(&r.Limit.InFlight, 0, maxCount),
+			doc: "exchanges under way at one time; 0 for no bound"},
+		{name: "limit.per_caller", def: "0", value: integer(&r.Limit.PerCaller, 0, maxCount),
+			doc: "exchanges under way of one caller; 0 for no bound"},
+		{name: "limit.queue", def: "0", value: integer(&r.Limit.Queue, 0, maxCount),
+			doc: "exchanges that may wait for in_flight and per_caller; callers take turns"},
+		{name: "limit.queue_timeout", def: `"1s"`, value: duration(&r.Limit.QueueTimeout, time.Millisecond, 5*minute),
+			doc: "longest wait in the queue"},
+		{name: "limit.body", def: `"0B"`, value: sizeOff(&r.Limit.Body, 1, 1<<40),
+			doc: "largest body of a request"},
+		refused("retry"),
 	}
 }
 
@@ -147,7 +167,12 @@ func limitsFields(l *Limits) []field {
 			doc: "longest silence of a client while a body moves"},
 		{name: "upstream_header_bytes", def: `"64KiB"`, value: size(&l.UpstreamHeaderBytes, 8*kib, mib),
 			doc: "status line and header of a response together"},
-		refused("connections"), refused("per_caller"),
+		{name: "connections", def: "0", value: integer(&l.Connections, 0, maxCount),
+			doc: "client connections; 0 for as many as LimitNOFILE leaves room for"},
+		{name: "connections_per_caller", def: "0", value: integer(&l.ConnectionsPerCaller, 0, maxCount),
+			doc: "client connections of one caller; 0 for no bound"},
+		{name: "memory", def: `"256MiB"`, value: sizeOff(&l.Memory, mib, 1<<40),
+			doc: "memory for the buffers of exchanges under way"},
 	}
 }
 

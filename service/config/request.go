@@ -1,7 +1,6 @@
 package config
 
 import (
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -54,17 +53,6 @@ func parseMethod(s string) (string, *fault) {
 		return "", wrong("is never forwarded", "another method")
 	}
 	return s, nil
-}
-
-func parseCaller(s string) (string, *fault) {
-	if s == CallerAny {
-		return s, nil
-	}
-	form, _, _ := strings.Cut(s, ":")
-	if slices.Contains([]string{"user", "group", "uid", "gid"}, form) {
-		return "", wrong("callers by user or group are not supported by this version of mtlsproxy", `"any", which lends the identity to every local user`)
-	}
-	return "", wrong("unknown caller", `"any", which lends the identity to every local user`)
 }
 
 func parseUpgrade(s string) (string, *fault) {

@@ -218,6 +218,22 @@ func size(p *int64, low, high int64) value {
 	return value{typ: "size", limits: limits, set: store(p, parse), show: func() string { return quote(formatSize(*p)) }}
 }
 
+// sizeOff is a size for which 0B means that there is no bound.
+func sizeOff(p *int64, low, high int64) value {
+	v := size(p, low, high)
+	limits := v.limits + ", or 0B for no bound"
+	set := v.set
+	v.limits = limits
+	v.set = func(t *table, key string, n *node) {
+		if zero, bad := parseSize(n.text); bad == nil && zero == 0 && (n.kind == kindString || n.kind == kindInteger) {
+			*p = 0
+			return
+		}
+		set(t, key, n)
+	}
+	return v
+}
+
 func mode(p *fs.FileMode) value {
 	parse := func(n *node) (fs.FileMode, *fault) {
 		s, ok := n.asString()

@@ -32,7 +32,7 @@ func (x *Exchange) Head(status int, reason []byte, fields []http1.Field, framing
 		x.closing = true
 	}
 	x.stage, x.status, x.framing, x.left, x.before = body, status, framing, length, x.written
-	x.closing = x.closing || x.cut.Load() || x.conn.ending()
+	x.closing = x.closing || x.cut.Load() || x.conn.ending() || x.conn.server.leaving.Load() && x.ahead()
 	x.out = http1.AppendStatusLine(x.out, status, reason)
 	for i := range fields {
 		f := &fields[i]

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/mtlsproxy/mtlsproxy/service/caller"
 	"github.com/mtlsproxy/mtlsproxy/tlsclient/http1"
 	"github.com/mtlsproxy/mtlsproxy/tlsclient/rawconn"
 )
@@ -35,8 +36,17 @@ type conn struct {
 	exchanges atomic.Uint64          // begun
 	route     atomic.Pointer[string] // of the last one
 	tunnel    atomic.Bool
-	unwanted  bool // Hand did not take it, or nobody wants it any more
-	handed    bool // Hand did
+	heading   atomic.Bool // in a head that began before Leave; who sets it to false may go on, or interrupts
+	hurried   bool        // in a head that began after Leave
+	unwanted  bool        // Hand did not take it, or nobody wants it any more
+	handed    bool        // Hand did
+
+	known   bool           // who is there was asked for
+	who     *caller.Caller // with the groups; nil: not asked for, or not found out
+	seat    Seat           // nil: it needs none, or found none
+	excess  bool           // it found none
+	holds   bool           // memory for exchanges
+	crowded error          // why it is to be sent away
 }
 
 func newConn(s *Server, l *Listener, nc net.Conn) (*conn, error) {
@@ -56,6 +66,9 @@ func newConn(s *Server, l *Listener, nc net.Conn) (*conn, error) {
 func (c *conn) serve() {
 	defer c.server.forget(c)
 	defer c.end()
+	if c.limits().EachCaller {
+		c.ask()
+	}
 	for {
 		buf, n, ok := c.await()
 		if !ok || !c.serveBuffered(buf, n) {
@@ -71,6 +84,7 @@ func (c *conn) end() {
 		c.server.Log.Error("an exchange panicked; this is a bug", "event", "bug", "panic", fmt.Sprint(fault), "stack", string(debug.Stack()))
 		_ = c.sock.Reset() // what was answered must not look complete
 	}
+	c.letGo()
 	if !c.handed {
 		_ = c.sock.Close() // whatever had to be said has been said
 	}
@@ -82,7 +96,7 @@ func (c *conn) await() (buf []byte, n int, ok bool) {
 	if c.server.leaving.Load() && c.hand() {
 		return nil, 0, false
 	}
-	c.sock.ReadWithin(c.limits().IdleTimeout)
+	c.sock.ReadWithin(c.patience())
 	c.state.Store(idle)
 	if c.ending() && c.sock.Quiet() { // Drain may have passed by before we were idle
 		return nil, 0, false
@@ -164,11 +178,15 @@ func (c *conn) closeIdle() {
 func (c *conn) serveBuffered(buf []byte, n int) bool {
 	x := c.server.takeExchange()
 	x.begin(c, buf, n)
+	if !c.hold() && c.crowded == nil {
+		c.crowded = ErrMemory
+	}
 	keep := true
 	for keep && !x.rests() {
 		keep = c.serveOne(x)
 	}
 	x.release()
+	c.letGo()
 	return keep
 }
 
@@ -192,20 +210,11 @@ func (c *conn) serveOne(x *Exchange) bool {
 	if err == nil {
 		x.understand(head)
 	}
+	if x.crowded = c.crowded; x.crowded != nil {
+		x.closing = true
+	}
 	c.server.Handler(x)
 	return x.finish()
-}
-
-// count begins an exchange in the books, and finds out who is there with the first.
-func (c *conn) count() {
-	if c.exchanges.Add(1) > 1 || c.server.Who == nil {
-		return
-	}
-	// On a goroutine of its own: to ask takes more stack than anything else a
-	// connection does, and its own would stay that large.
-	found := make(chan int64)
-	go func() { found <- c.server.Who(c.sock.NetConn()) }()
-	c.caller.Store(<-found)
 }
 
 // refuse prepares the exchange for an answer to a head that did not come whole,
@@ -215,6 +224,8 @@ func (x *Exchange) refuse(err error) bool {
 	switch {
 	case errors.As(err, &broken):
 		x.Broken = broken
+	case errors.Is(err, rawconn.ErrInterrupted), x.conn.hurried && errors.Is(err, os.ErrDeadlineExceeded):
+		x.Broken = ErrLate
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		x.Broken = &http1.Error{Status: 408, Reason: "the request head took too long"}
 	default:
@@ -248,73 +259,4 @@ type bodySource struct{ *conn }
 func (b bodySource) Read(p []byte) (int, error) {
 	b.sock.ReadWithin(b.limits().BodyTimeout)
 	return b.sock.Read(p)
-}
-
-// readHead reads until the head is whole and takes it from the reader.
-func (x *Exchange) readHead() ([]byte, error) {
-	limits := x.conn.limits()
-	x.reader.Src = x.conn.sock
-	from, skipped, timed := 0, false, false
-	for {
-		if !skipped {
-			skipped = x.skipEmptyLine()
-		}
-		n, next, err := http1.FindHead(x.reader.Buffered(), from)
-		if err != nil {
-			return nil, err
-		}
-		if n > 0 {
-			return x.reader.Take(n), nil
-		}
-		from = next
-		if full := len(x.reader.Buffered()) == len(x.reader.Buf); full {
-			if len(x.reader.Buf) >= limits.Head {
-				return nil, http1.HeadTooLarge(x.reader.Buffered())
-			}
-			x.conn.server.Buffers.Put(x.reader.Grow(limits.Head))
-		}
-		if !timed {
-			timed = true
-			x.conn.sock.ReadBy(time.Now().Add(limits.HeaderTimeout))
-		}
-		if err := x.reader.Fill(); err != nil {
-			return nil, err
-		}
-	}
-}
-
-// skipEmptyLine takes one empty line before a request line, and reports whether
-// the question is settled.
-func (x *Exchange) skipEmptyLine() bool {
-	b := x.reader.Buffered()
-	switch {
-	case len(b) == 0 || len(b) == 1 && b[0] == '\r':
-		return false
-	case len(b) > 1 && b[0] == '\r' && b[1] == '\n':
-		x.reader.Take(2)
-	}
-	return true
-}
-
-// Linger after the last answer, so that it is not lost to a reset because the
-// client was still sending, RFC 9112 9.6.
-const (
-	lingerTime  = 2 * time.Second
-	lingerBytes = 1 << 20
-)
-
-// linger ends our stream and reads the client's to its end, within bounds.
-func (c *conn) linger(buf []byte) {
-	if c.sock.CloseWrite() != nil {
-		return
-	}
-	c.sock.Resume()
-	c.sock.ReadBy(time.Now().Add(lingerTime))
-	for left := lingerBytes; left > 0; {
-		n, err := c.sock.Read(buf)
-		if err != nil {
-			return
-		}
-		left -= n
-	}
 }

@@ -40,6 +40,7 @@ type Exchange struct {
 	written int64
 	before  int64 // what was written when the answer began
 	err     error // of a write
+	crowded error // why it is not to be carried
 
 	from struct{ in, out int64 } // where the exchange began in the connection's streams
 }
@@ -99,6 +100,12 @@ func (x *Exchange) Begun() bool { return x.stage != nothing }
 
 // CloseAfter ends the connection after this exchange. Call it before Head.
 func (x *Exchange) CloseAfter() { x.closing = true }
+
+// ahead reports whether the client has begun another request already. Its bytes are in
+// our buffer: nobody can hand them over.
+func (x *Exchange) ahead() bool {
+	return x.Body.Done() && !x.reader.Empty() && string(x.reader.Buffered()) != "\r\n"
+}
 
 // DiscardBody passes over a body that nobody wants: it is skipped if it is all
 // here, otherwise the connection will close after the answer.

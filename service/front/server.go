@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/mtlsproxy/mtlsproxy/service/caller"
 	"github.com/mtlsproxy/mtlsproxy/tlsclient/http1"
 	"github.com/mtlsproxy/mtlsproxy/tlsclient/rawconn"
 )
@@ -21,6 +22,7 @@ type Limits struct {
 	HeaderTimeout time.Duration // from the first byte of a head to its last
 	IdleTimeout   time.Duration // between exchanges
 	BodyTimeout   time.Duration // the longest pause within a body, either way
+	EachCaller    bool          // Seats bounds those of each caller: it is asked for at once
 }
 
 // Listener is a socket under the name that routes know it by.
@@ -66,8 +68,13 @@ type Server struct {
 	// still reads. nil means that it does not.
 	Reading func(local, remote net.Addr) bool
 	// Who returns the uid of the caller behind a connection, or NoCaller. It is
-	// asked once for each, with the first exchange. nil means that nobody is known.
+	// asked once for each, with the first exchange or before. nil means that nobody is known.
 	Who func(net.Conn) int64
+	// Identify returns the caller behind a connection with its groups. It is asked when
+	// a handler asks for Exchange.Who. nil means that nobody is known.
+	Identify func(net.Conn) (caller.Caller, error)
+	Seats    Seats  // nil: there may be any number of connections
+	Memory   Budget // nil: they may hold any amount
 	// Hand takes over a connection that came by a listener and is between two
 	// exchanges, for whoever serves next, and reports whether it did. The server does
 	// not touch the connection any more then, unless it gets it back by Dismiss. Hand
@@ -77,12 +84,15 @@ type Server struct {
 	limits    atomic.Pointer[Limits]
 	exchanges sync.Pool // of *Exchange
 	numbers   atomic.Uint64
+	excess    atomic.Int64 // connections that have found no seat
 
 	mu        sync.Mutex
 	listeners map[*Listener]struct{}
 	conns     map[*conn]struct{}
 	ended     chan struct{} // closed by Drain and Leave
 	stopped   bool
+
+	headPatience time.Duration // for tests: other than headPatience
 
 	draining  atomic.Bool                   // connections end with their exchange
 	leaving   atomic.Bool                   // connections are handed over when they are idle
@@ -176,10 +186,15 @@ func (s *Server) open(l *Listener, nc net.Conn) bool {
 		_ = nc.Close() // it could not be used
 		return false
 	}
+	if !c.sit() {
+		_ = nc.Close() // enough others are being told
+		return false
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	// One that comes in just as the server leaves is handed over like all others.
 	if s.draining.Load() || l.removed.Load() {
+		c.stand()
 		_ = nc.Close() // no byte of it was read: the client may try again
 		return false
 	}
@@ -203,6 +218,7 @@ func (s *Server) forget(c *conn) {
 	delete(s.conns, c)
 	s.mu.Unlock()
 	c.listener.open.Add(-1)
+	c.stand()
 	s.running.Done()
 }
 
@@ -243,7 +259,10 @@ func (s *Server) Drain() {
 
 // Leave stops accepting and gives idle connections to Hand. Exchanges on their way
 // go on, and their connections are handed over after them; those that Hand does not
-// take close as in Drain.
+// take close as in Drain. A request whose head does not come whole within two seconds is
+// answered with 503. Of requests that a client has sent ahead, the one under way is
+// answered, with the end of the connection, and the others are not touched: the client
+// may send them again, RFC 9112 9.3.2.
 func (s *Server) Leave() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -254,6 +273,7 @@ func (s *Server) Leave() {
 	for c := range s.conns {
 		c.call()
 	}
+	time.AfterFunc(s.patience(), s.hurry)
 }
 
 // ending reports whether no more connections are taken.

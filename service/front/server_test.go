@@ -90,7 +90,7 @@ func TestServeAfterDrainClosesItsListener(t *testing.T) {
 }
 
 // serve starts a server with the handler on a loopback listener and returns how to connect to it.
-func serve(t *testing.T, handler func(*Exchange)) (s *Server, dial func() net.Conn) {
+func serve(t *testing.T, handler func(*Exchange), change ...func(*Server)) (s *Server, dial func() net.Conn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -98,6 +98,9 @@ func serve(t *testing.T, handler func(*Exchange)) (s *Server, dial func() net.Co
 	}
 	s = &Server{Handler: handler, Buffers: new(rawconn.Buffers), Log: slog.New(slog.DiscardHandler)}
 	s.Limit(Limits{Limits: http1.DefaultLimits(), HeaderTimeout: time.Minute, IdleTimeout: time.Minute, BodyTimeout: time.Minute})
+	for _, f := range change {
+		f(s)
+	}
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(NewListener(l, "http")) }()
 	t.Cleanup(func() {

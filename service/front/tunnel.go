@@ -26,6 +26,7 @@ func (x *Exchange) Tunnel() (Tunnel, error) {
 	x.out = nil
 	if x.reader.Empty() {
 		x.dropBuffer()
+		x.conn.letGo() // a tunnel takes buffers only while something moves
 	}
 	x.conn.sock.ReadBy(time.Time{})
 	return Tunnel{x, x.conn.sock}, err

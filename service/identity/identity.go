@@ -104,9 +104,9 @@ func (i *Identity) Try(now time.Time) *Found {
 	m, _ := i.files.Read() // Make says what could not be read, beside what it finds itself
 	f.disk = m.Leaf()
 	inUse := i.Generation()
-	if f.Generation, f.Err = i.files.Make(m, i.Number()+1, now); f.Err != nil {
+	if f.Generation, f.Err = i.files.MakeAfter(inUse, m, i.Number()+1, now); f.Err != nil {
 		f.Generation = nil
-		if inUse != nil && f.disk != nil && bytes.Equal(f.disk.Raw, inUse.Leaf.Raw) && tlsclient.ReasonOf(f.Err) == tlsclient.ReasonExpired {
+		if inUse != nil && f.disk != nil && bytes.Equal(f.disk.Raw, inUse.Leaf.Raw) && now.After(inUse.Leaf.NotAfter) && tlsclient.ReasonOf(f.Err) == tlsclient.ReasonExpired {
 			f.Generation, f.Err = inUse, nil // nobody has replaced it: that it expires is told in its own way
 		}
 		return f

@@ -42,7 +42,7 @@ func (i *Identity) Stage(p Parts, by string, now time.Time) (*Staged, error) {
 	if err != nil {
 		return nil, err
 	}
-	g, err := i.files.Make(m, 0, now)
+	g, err := i.files.MakeAfter(i.Generation(), m, 0, now)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/mtlsproxy/mtlsproxy/journal"
+	"github.com/mtlsproxy/mtlsproxy/limiter"
 	"github.com/mtlsproxy/mtlsproxy/tlsclient"
 )
 
@@ -21,6 +22,8 @@ type account struct {
 	whole bool // it came to its end without a panic
 
 	entered bool // it counts as a user of the table
+	ticket  limiter.Ticket
+	queued  time.Duration // for the ticket
 
 	listener           string
 	method, host, path []byte
@@ -69,12 +72,14 @@ func (e *exchange) settle() {
 	if e.asked {
 		e.describe(r)
 	}
+	r.Queue += e.queued
 	e.meter.count(r, e.class, e.fault)
 	if e.table.Records != nil {
 		e.fill(r)
 		e.table.Records.Add(r)
 		e.table.Recording.leave()
 	}
+	e.ticket.Leave()
 	if e.taken != nil {
 		e.taken.Users.leave()
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"os"
+	"strconv"
 
 	"github.com/mtlsproxy/mtlsproxy/service/front"
 	"github.com/mtlsproxy/mtlsproxy/tlsclient"
@@ -22,35 +23,56 @@ type failure struct {
 	fault  tlsclient.Fault
 	hint   string
 	cause  error
+	retry  int64         // seconds until it may be tried again; 0: a second if the status is 503
+	fields []http1.Field // of the answer, beside those that all have
 }
+
+// Error implements error.
+func (f *failure) Error() string { return f.cause.Error() }
+
+// Unwrap tells what is behind it.
+func (f *failure) Unwrap() error { return f.cause }
 
 // broken is the failure of a request that could not be understood.
 func broken(e *http1.Error) *failure {
-	return &failure{e.Status, tlsclient.BadRequest, tlsclient.FaultClient, e.Reason, e}
+	if e == front.ErrLate {
+		return &failure{status: e.Status, class: tlsclient.Draining, fault: tlsclient.FaultSelf, hint: e.Reason, cause: e}
+	}
+	return badRequest(e.Status, e.Reason, e)
+}
+
+// badRequest is the failure of a request that cannot be passed on.
+func badRequest(status int, hint string, cause error) *failure {
+	return &failure{status: status, class: tlsclient.BadRequest, fault: tlsclient.FaultClient, hint: hint, cause: cause}
 }
 
 func (p *Proxy) noRouteIn(t *Table) *failure {
 	if t.size == 0 { // a fresh installation: it is not the request that is wrong
-		return &failure{503, noRoute, tlsclient.FaultSelf,
-			"nothing is configured yet: write an [upstream] and a [[route]] into " + cmp.Or(p.File, "the configuration") + ", then reload", errors.New("there is no route at all")}
+		return &failure{status: 503, class: noRoute, fault: tlsclient.FaultSelf, cause: errors.New("there is no route at all"),
+			hint: "nothing is configured yet: write an [upstream] and a [[route]] into " + cmp.Or(p.File, "the configuration") + ", then reload"}
 	}
-	return &failure{404, noRoute, tlsclient.FaultClient,
-		"no route takes this host, path and method; mtlsproxyd check lists the routes", errors.New("no route")}
+	return &failure{status: 404, class: noRoute, fault: tlsclient.FaultClient, cause: errors.New("no route"),
+		hint: "no route takes this host, path and method; mtlsproxyd check lists the routes"}
 }
 
 // diagnose finds out what to answer to an error of tlsclient or of the client's
 // side. It returns nil when nobody is left to be answered.
 func diagnose(err error) *failure {
 	var e *tlsclient.Error
+	if f, ok := errors.AsType[*failure](err); ok {
+		return f
+	}
 	switch {
 	case errors.Is(err, front.ErrGone):
 		return nil
 	case errors.Is(err, front.ErrCancelled):
-		return &failure{503, tlsclient.Draining, tlsclient.FaultSelf, "the daemon is stopping; try again", err}
+		return &failure{status: 503, class: tlsclient.Draining, fault: tlsclient.FaultSelf, hint: "the daemon is stopping; try again", cause: err}
 	case !errors.As(err, &e):
-		return &failure{500, tlsclient.Internal, tlsclient.FaultSelf, "see the daemon's log", err}
+		return &failure{status: 500, class: tlsclient.Internal, fault: tlsclient.FaultSelf, hint: "see the daemon's log", cause: err}
 	case e.Class == tlsclient.ClientGone && errors.Is(err, os.ErrDeadlineExceeded):
-		return &failure{408, tlsclient.BadRequest, e.Fault, "the request's body paused for too long", err}
+		return &failure{status: 408, class: tlsclient.BadRequest, fault: e.Fault, hint: "the request's body paused for too long", cause: err}
+	case errors.Is(err, http1.ErrBodyTooLarge) && e.Fault == tlsclient.FaultClient:
+		return bodyTooLarge(err)
 	case e.Class == tlsclient.ClientGone:
 		return nil
 	}
@@ -111,8 +133,9 @@ func (e *exchange) answer(f *failure) {
 		{Name: []byte("Mtlsproxy-Error"), Value: []byte(f.class)},
 		{Name: []byte("X-Request-Id"), Value: e.id},
 	}
-	if f.status == 503 {
-		fields = append(fields, http1.Field{Name: []byte("Retry-After"), Value: []byte("1")})
+	fields = append(fields, f.fields...)
+	if f.status == 503 || f.retry > 0 {
+		fields = append(fields, http1.Field{Name: []byte("Retry-After"), Value: strconv.AppendInt(nil, max(f.retry, 1), 10)})
 	}
 	text := "mtlsproxy: " + string(f.class) + " (request " + string(e.id) + "): " + f.hint + "\n"
 	if err := x.Answer(f.status, http.StatusText(f.status), fields, text); err != nil {

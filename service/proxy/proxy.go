@@ -39,6 +39,7 @@ type Proxy struct {
 	names     names
 	pool      sync.Pool
 	warn      rate.Sometimes
+	denials   denials
 }
 
 // names are the fields that are set on every request.
@@ -128,15 +129,22 @@ func (e *exchange) serve() {
 		return
 	}
 	r, f := e.route()
+	if why := x.Crowded(); why != nil {
+		r, f = nil, crowded(why)
+	}
 	e.take(r)
 	if f != nil {
 		e.fail(f)
 		return
 	}
 	e.setID(r.AcceptID)
+	if f := e.authorise(r); f != nil {
+		e.fail(f)
+		return
+	}
 	switch {
 	case e.looped():
-		e.fail(&failure{508, tlsclient.BadRequest, tlsclient.FaultClient, "the request has come through here before", errors.New("loop in Via")})
+		e.fail(badRequest(508, "the request has come through here before", errors.New("loop in Via")))
 	case x.Request.MaxForwards == 0:
 		x.DiscardBody()
 		x.Head(200, []byte("OK"), nil, http1.ByLength, 0)
@@ -184,19 +192,18 @@ func (e *exchange) route() (*Route, *failure) {
 	if !plain(q.path) {
 		path, err := canonical(nil, q.path)
 		if err != nil {
-			return nil, &failure{400, tlsclient.BadRequest, tlsclient.FaultClient, err.Error(), err}
+			return nil, badRequest(400, err.Error(), err)
 		}
 		q.path = path
 		if t.find(&q) != r {
-			return nil, &failure{400, tlsclient.BadRequest, tlsclient.FaultClient,
-				"the path would take another route once it is decoded", errors.New("ambiguous path")}
+			return nil, badRequest(400, "the path would take another route once it is decoded", errors.New("ambiguous path"))
 		}
 	}
 	if r == nil {
 		return nil, e.p.noRouteIn(t)
 	}
 	if err := r.confine(req.Path); err != nil {
-		return nil, &failure{400, tlsclient.BadRequest, tlsclient.FaultClient, err.Error(), err}
+		return nil, badRequest(400, err.Error(), err)
 	}
 	return r, nil
 }
@@ -213,6 +220,10 @@ func appendLower(dst, b []byte) []byte {
 
 // forward sends the request upstream and its response back.
 func (e *exchange) forward(r *Route) {
+	if err := e.admit(r); err != nil {
+		e.failWith(err)
+		return
+	}
 	e.prepare(r)
 	e.asked = true
 	defer e.resp.Close()
@@ -296,6 +307,7 @@ func (e *exchange) failWith(err error) {
 
 func (e *exchange) fail(f *failure) {
 	e.blame(f.class, f.fault)
+	e.countTooLarge()
 	if f.fault != tlsclient.FaultClient {
 		e.p.warn.Do(func() {
 			e.p.Log.Warn("exchange failed", "event", "exchange_failed", "id", string(e.id), "class", string(f.class), "fault", f.fault.String(), "error", f.cause)
@@ -323,6 +335,7 @@ func (e *exchange) ended(err error) {
 		return
 	}
 	e.blame(f.class, f.fault)
+	e.countTooLarge()
 	if f.fault != tlsclient.FaultClient {
 		e.p.warn.Do(func() {
 			e.p.Log.Warn("response cut short", "event", "response_cut", "id", string(e.id), "class", string(f.class), "fault", f.fault.String(), "error", f.cause)

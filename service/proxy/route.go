@@ -10,6 +10,7 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 
 	"github.com/mtlsproxy/mtlsproxy/journal"
+	"github.com/mtlsproxy/mtlsproxy/service/caller"
 	"github.com/mtlsproxy/mtlsproxy/service/front"
 	"github.com/mtlsproxy/mtlsproxy/tlsclient"
 	"github.com/mtlsproxy/mtlsproxy/tlsclient/http1"
@@ -37,6 +38,10 @@ type Route struct {
 	Forwarded bool // tell the upstream of the client in Forwarded and X-Forwarded-*
 	AcceptID  bool // take the client's X-Request-Id for the exchange's
 	WebSocket bool // pass upgrades to websocket
+
+	Callers   caller.Set // who may use it
+	CrossSite bool       // web pages of other sites may
+	Limit     Limit
 
 	TunnelIdle time.Duration // the longest silence in a tunnel; 0: no bound
 

@@ -90,7 +90,7 @@ func (s *Supervisor) Run(ctx context.Context) {
 func (s *Supervisor) round(ctx context.Context, late bool) {
 	failed := s.check(ctx, late)
 	if ctx.Err() != nil {
-		return // the end has begun, and checks fail for it
+		return // the end has begun
 	}
 	if len(failed) == 0 {
 		if s.misses > 0 {
@@ -113,13 +113,13 @@ func (s *Supervisor) round(ctx context.Context, late bool) {
 
 // check runs the checks that do not run still, and says what is wrong with each that
 // has failed. In a round that is late, those are excused that have begun in it and
-// only not had the time.
-func (s *Supervisor) check(ctx context.Context, late bool) (failed []string) {
+// only not had the time. Once the daemon ends, nothing is said: checks fail for that.
+func (s *Supervisor) check(daemon context.Context, late bool) (failed []string) {
 	limit := min(checkTimeout, s.Every)
 	began := s.Now()
-	patience, done := context.WithTimeout(ctx, limit+checkGrace)
+	patience, done := context.WithTimeout(daemon, limit+checkGrace)
 	defer done()
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	ctx, cancel := context.WithTimeout(daemon, limit)
 	defer cancel()
 	for i, c := range s.Checks {
 		s.start(ctx, i, c)
@@ -129,6 +129,9 @@ func (s *Supervisor) check(ctx context.Context, late bool) (failed []string) {
 		returned, err := s.result(patience, i)
 		if returned && err == nil {
 			continue
+		}
+		if daemon.Err() != nil {
+			return nil
 		}
 		late = late || s.Now().Sub(began) > limit+s.Every/2
 		if !returned || errors.Is(err, context.DeadlineExceeded) {

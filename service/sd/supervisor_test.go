@@ -163,14 +163,20 @@ func TestALateRoundExcusesWhatHadNoTime(t *testing.T) {
 	})
 }
 
-func TestTheEndOfTheDaemonIsNoFailure(t *testing.T) {
+func TestTheEndOfTheDaemonInTheMidstOfARoundIsNoFailureAndNotLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		stop := make(chan struct{})
+		defer close(stop)
 		obeys := func(ctx context.Context) error {
 			<-ctx.Done()
 			return ctx.Err()
 		}
-		lines, log := supervised(t, &Supervisor{Checks: []Check{{"a", obeys}}}, time.Second)
-		if len(lines) > 0 {
+		complains := func(ctx context.Context) error {
+			<-ctx.Done()
+			return errors.New("something does not move")
+		}
+		lines, log := supervised(t, &Supervisor{Checks: []Check{{"a", obeys}, {"b", until(stop)}, {"c", complains}}}, time.Second)
+		if len(lines) > 0 || log != "" {
 			t.Errorf("told %q, logged %q", lines, log)
 		}
 	})

@@ -4,7 +4,7 @@
 // It looks at what a path leads to, not at the path: every directory and every
 // symbolic link on the way is watched through inotify(7) and followed anew after
 // each event, so that a file that is renamed over, a link that is turned, and a
-// directory that is replaced are all noticed. What counts is the result: bytes,
+// directory that is replaced or mounted over are all noticed. What counts is the result: bytes,
 // mode and owner, or the error that stands in their place. If those are equal
 // after the dust has settled, nothing is reported.
 //

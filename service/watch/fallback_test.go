@@ -56,7 +56,7 @@ func TestAWatcherStartsWithoutInotify(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, "a")
 		none := func() (notifier, error) { return nil, syscall.ENOSYS }
-		b.Watcher = start(Options{Files: b.paths("a")}, none, remoteFS)
+		b.Watcher = start(Options{Files: b.paths("a")}, none, remoteFS, nil)
 		defer b.Close()
 		b.wantHow("a", Polling, syscall.ENOSYS.Error())
 	})

@@ -134,7 +134,7 @@ func run(t *testing.T, b *bench, files []string, test func(b *bench), dirs ...Di
 		for _, d := range dirs {
 			o.Dirs = append(o.Dirs, Dir{Path: b.path(d.Path), Suffix: d.Suffix})
 		}
-		b.Watcher = start(o, func() (notifier, error) { return b.kernel, nil }, func(string) string { return "" })
+		b.Watcher = start(o, func() (notifier, error) { return b.kernel, nil }, func(string) string { return "" }, nil)
 		defer b.Close()
 		synctest.Wait()
 		test(b)

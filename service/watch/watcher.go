@@ -46,8 +46,9 @@ type Dir struct {
 
 // Watcher watches files. Its methods may be called from any goroutine.
 type Watcher struct {
-	opt  Options
-	open func() (notifier, error)
+	opt    Options
+	open   func() (notifier, error)
+	mounts *mounts // nil: nobody tells of them
 
 	kick    chan struct{} // capacity 1: the set or the source is another
 	closing chan struct{}
@@ -70,10 +71,10 @@ type Watcher struct {
 // New looks at the files and starts to watch: what changes after New has returned
 // is reported. So make the Watcher first and read the files then. Call Close.
 func New(o Options) *Watcher {
-	return start(o, openInotify, remoteFS)
+	return start(o, openInotify, remoteFS, openMounts())
 }
 
-func start(o Options, open func() (notifier, error), remote func(dir string) string) *Watcher {
+func start(o Options, open func() (notifier, error), remote func(dir string) string, mounts *mounts) *Watcher {
 	o.Debounce = cmp.Or(o.Debounce, 300*time.Millisecond)
 	o.MaxDelay = cmp.Or(o.MaxDelay, 2*time.Second)
 	o.Poll = cmp.Or(o.Poll, time.Minute)
@@ -86,6 +87,7 @@ func start(o Options, open func() (notifier, error), remote func(dir string) str
 	w := &Watcher{
 		opt:     o,
 		open:    open,
+		mounts:  mounts,
 		kick:    make(chan struct{}, 1),
 		closing: make(chan struct{}),
 		closed:  make(chan struct{}),
@@ -150,6 +152,7 @@ func (w *Watcher) Close() {
 // run waits for events and for the time to poll, until Close.
 func (w *Watcher) run() {
 	defer close(w.closed)
+	defer w.mounts.close()
 	defer w.shut()
 	poll := time.NewTicker(w.opt.Poll)
 	defer poll.Stop()
@@ -168,6 +171,9 @@ func (w *Watcher) run() {
 			if (!ok && w.drop(src, fsnotify.ErrClosed)) || (ok && w.fault(src, err)) {
 				s.touch()
 			}
+		case <-w.mounts.events():
+			w.remounted()
+			s.touch()
 		case <-w.kick:
 			if w.pending() {
 				s.touch()
@@ -214,6 +220,13 @@ func (w *Watcher) poll() bool {
 	w.overflowed = false
 	w.look()
 	return w.differs()
+}
+
+// remounted has every directory armed again: the same path may lead to another one.
+func (w *Watcher) remounted() {
+	w.work.Lock()
+	defer w.work.Unlock()
+	w.arms.doubt()
 }
 
 func (w *Watcher) pending() bool {

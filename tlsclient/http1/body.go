@@ -36,6 +36,11 @@ type Body struct {
 	// message whose Connection field may name some of them, RFC 9110 7.6.1.
 	DropTrailers bool
 	section      []byte
+
+	// Max bounds the data of a chunked body, in bytes; 0 is no bound. The chunk that
+	// would go beyond it is ErrBodyTooLarge. Set it after Open.
+	Max  int64
+	data int64 // of a chunked body, in the chunks so far
 }
 
 // Open starts reading a body. For ByClose, clean tells at the end of the stream

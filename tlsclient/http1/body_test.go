@@ -262,3 +262,23 @@ func TestReader(t *testing.T) {
 type lastBytes struct{}
 
 func (lastBytes) Read(b []byte) (int, error) { return copy(b, "a"), io.EOF }
+
+func TestChunkedBodyIsCutWhereItGrowsTooLarge(t *testing.T) {
+	t.Parallel()
+	f := func(max int64, stream, want string, end error) {
+		t.Helper()
+		b, _ := opened(Chunked, 0, strings.Split(stream, "")...)
+		b.Max = max
+		got, err := readAll(b)
+		if got != want || !errors.Is(err, end) {
+			t.Errorf("at most %d: got %q, %v; want %q, %v", max, got, err, want, end)
+		}
+	}
+	f(5, "5\r\nhello\r\n0\r\n\r\n", "hello", nil)
+	f(5, "3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n", "hello", nil)
+	f(5, "3\r\nhel\r\n3\r\nlo!\r\n0\r\n\r\n", "hel", ErrBodyTooLarge)
+	f(5, "6\r\nhello!\r\n0\r\n\r\n", "", ErrBodyTooLarge)
+	f(5, "7fffffffffffff\r\n", "", ErrBodyTooLarge)
+	f(5, "1\r\na\r\n7fffffffffffff\r\n", "a", ErrBodyTooLarge)
+	f(0, "6\r\nhello!\r\n0\r\n\r\n", "hello!", nil)
+}

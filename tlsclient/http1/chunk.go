@@ -92,6 +92,10 @@ func (b *Body) size(line []byte) *Error {
 	if b.ext += len(ext); b.ext > maxChunkExt {
 		return errChunkExt
 	}
+	if b.Max > 0 && n > b.Max-b.data {
+		return ErrBodyTooLarge
+	}
+	b.data += n
 	b.left, b.chunk = n, chunkData
 	if n == 0 {
 		b.chunk = chunkTrailer

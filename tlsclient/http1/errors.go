@@ -51,3 +51,6 @@ var (
 	errTrailerLarge   = &Error{431, "the trailer section is too large"}
 	errTrailerFields  = bad("a malformed trailer field")
 )
+
+// ErrBodyTooLarge says that a body is larger than Body.Max.
+var ErrBodyTooLarge = &Error{413, "the body is too large"}

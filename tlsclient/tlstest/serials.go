@@ -16,6 +16,7 @@ const (
 	Alert                         // by a bad_certificate alert that ends the handshake, resumed ones too
 	Unauthorized                  // by answering 401
 	Forbidden                     // by answering 403
+	BadRequest                    // by answering 400, as nginx does
 )
 
 // status is what every request is answered with, or 0.
@@ -25,6 +26,8 @@ func (r Rejection) status() int {
 		return 401
 	case Forbidden:
 		return 403
+	case BadRequest:
+		return 400
 	}
 	return 0
 }

@@ -6,7 +6,8 @@ if [ "$1" -ge 1 ]; then
 		/usr/lib/systemd/systemd-update-helper mark-restart-system-units mtlsproxy.service 'mtlsproxy@*.service' || :
 	elif [ -d /run/systemd/system ]; then
 		systemctl daemon-reload || :
-		systemctl try-restart mtlsproxy.service 'mtlsproxy@*.service' || :
+		systemctl try-restart mtlsproxy.service || echo "mtlsproxy did not start: systemctl status mtlsproxy.service" >&2
+		systemctl try-restart 'mtlsproxy@*.service' || :
 	fi
 else
 	rmdir /run/mtlsproxy/* /run/mtlsproxy 2>/dev/null || :

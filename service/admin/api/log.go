@@ -111,6 +111,7 @@ type Segment struct {
 	To      time.Time `json:"to"`
 	Records uint64    `json:"records"`
 	Bytes   int64     `json:"bytes"`
+	Problem string    `json:"problem,omitempty"` // why it cannot be read at present, and what to do
 }
 
 // Quarantined is a damaged segment that was put aside.

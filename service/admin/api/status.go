@@ -71,7 +71,7 @@ type Config struct {
 // Reload is the outcome of a reload.
 type Reload struct {
 	Time    time.Time `json:"time"`
-	By      string    `json:"by"` // "signal", "watch", or "uid 1000" for the admin API
+	By      string    `json:"by"` // "signal", "watch", "systemctl reload", or "uid 1000" for others on the admin API
 	OK      bool      `json:"ok"`
 	Errors  []string  `json:"errors,omitempty"`
 	Changes []Change  `json:"changes"` // by the reload, or, of a check, by the one to come
@@ -186,7 +186,9 @@ type Limit struct {
 	Used     int64  `json:"used"`
 	Waiting  int64  `json:"waiting"`
 	Rejected uint64 `json:"rejected"`
-	Unit     string `json:"unit"` // "connections", "bytes", "descriptors", …
+	// RejectedBy tells why, for limits that have several reasons. The sum is Rejected.
+	RejectedBy map[string]uint64 `json:"rejected_by"`
+	Unit       string            `json:"unit"` // "connections", "bytes", "descriptors", …
 }
 
 // Level is the least severe level of events that is logged.

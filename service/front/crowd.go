@@ -1,0 +1,117 @@
+package front
+
+import (
+	"errors"
+	"time"
+
+	"github.com/mtlsproxy/mtlsproxy/tlsclient/rawconn"
+)
+
+// Why an exchange is not to be carried, by Exchange.Crowded.
+var (
+	ErrFull       = errors.New("as many clients are connected as may be")
+	ErrCallerFull = errors.New("the caller has as many connections as one may have")
+	ErrMemory     = errors.New("the memory for exchanges is used up")
+)
+
+// Seats bounds how many connections are open.
+type Seats interface {
+	// Enter counts a connection, if there is room for it.
+	Enter() (Seat, bool)
+}
+
+// Seat is a connection's place among those that are open.
+type Seat interface {
+	// Claim counts the connection for its caller, a uid or NoCaller, if it may have
+	// one more.
+	Claim(caller int64) bool
+	Leave()
+}
+
+// Budget is memory that connections share.
+type Budget interface {
+	Acquire(bytes int64) bool
+	Release(bytes int64)
+}
+
+// A connection that finds no seat is kept for as long as it takes to tell it so. Those
+// that come when many are being told are closed at once. The accept loop never waits
+// for them: what waits in a listener's backlog knows nothing, and waits for long.
+const (
+	maxExcess = 64
+	crowdTime = 2 * time.Second // to send a request that can be answered
+)
+
+// MaxExcess is how many connections there may be for a moment beyond those that have
+// seats.
+const MaxExcess = maxExcess
+
+// exchangeMemory is what an exchange holds: the buffers of the request, of the answer
+// and of what comes from the upstream.
+const exchangeMemory = 3 * rawconn.BufferSize
+
+// sit finds the connection a seat, and reports whether it is to be served.
+func (c *conn) sit() bool {
+	s := c.server
+	if s.Seats == nil {
+		return true
+	}
+	seat, ok := s.Seats.Enter()
+	if ok {
+		c.seat = seat
+		return true
+	}
+	if s.excess.Add(1) > maxExcess {
+		s.excess.Add(-1)
+		return false
+	}
+	c.excess, c.crowded = true, ErrFull
+	return true
+}
+
+// stand gives the seat up.
+func (c *conn) stand() {
+	if c.seat != nil {
+		c.seat.Leave()
+		c.seat = nil
+	}
+	if c.excess {
+		c.excess = false
+		c.server.excess.Add(-1)
+	}
+}
+
+// claim counts the connection for its caller, once that is known.
+func (c *conn) claim() {
+	if c.seat != nil && !c.seat.Claim(c.caller.Load()) {
+		c.crowded = ErrCallerFull
+	}
+}
+
+// patience is how long the connection may be silent before a request.
+func (c *conn) patience() time.Duration {
+	t := c.limits().IdleTimeout
+	if c.crowded != nil {
+		t = min(t, crowdTime)
+	}
+	return t
+}
+
+// hold takes the memory for exchanges, and reports whether there is enough.
+func (c *conn) hold() bool {
+	b := c.server.Memory
+	c.holds = b != nil && b.Acquire(exchangeMemory)
+	return c.holds || b == nil
+}
+
+// letGo gives it back. To give back a second time does nothing.
+func (c *conn) letGo() {
+	if c.holds {
+		c.holds = false
+		c.server.Memory.Release(exchangeMemory)
+	}
+}
+
+// Crowded returns why the exchange is not to be carried, or nil: there are too many
+// connections, or too little memory. Its connection ends after the answer.
+func (x *Exchange) Crowded() error { return x.crowded }
