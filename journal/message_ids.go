@@ -32,15 +32,16 @@ const (
 	Bug            = "bug"              // the daemon has caught a panic
 	EventsDropped  = "events_dropped"   // events did not reach journald
 
-	CertLoaded     = "cert_loaded"     // an identity has a new generation
-	CertRejected   = "cert_rejected"   // the files of an identity cannot be used
-	CertExpiring   = "cert_expiring"   // a certificate in use expires soon
-	CertExpired    = "cert_expired"    // a certificate in use has expired
-	FilesStatic    = "files_static"    // files lie where they do not change
-	UpstreamDown   = "upstream_down"   // an endpoint fails
-	UpstreamUp     = "upstream_up"     // an endpoint answers again
-	ExchangeFailed = "exchange_failed" // an exchange was answered with an error that is not the client's
-	ResponseCut    = "response_cut"    // a response ended before its end
+	CertLoaded      = "cert_loaded"      // an identity has a new generation
+	CertRejected    = "cert_rejected"    // the files of an identity cannot be used
+	CertExpiring    = "cert_expiring"    // a certificate in use expires soon
+	CertExpired     = "cert_expired"     // a certificate in use has expired
+	FilesStatic     = "files_static"     // files lie where they do not change
+	UpstreamDown    = "upstream_down"    // an endpoint fails
+	UpstreamUp      = "upstream_up"      // an endpoint answers again
+	UpstreamRefuses = "upstream_refuses" // each of the first answers to a certificate was 400, 401 or 403
+	ExchangeFailed  = "exchange_failed"  // an exchange was answered with an error that is not the client's
+	ResponseCut     = "response_cut"     // a response ended before its end
 
 	DescriptorIgnored = "descriptor_ignored" // systemd passed a descriptor that is not served
 	ListenerExposed   = "listener_exposed"   // a listener can be reached from other hosts
@@ -92,15 +93,16 @@ const (
 	idBug            = "f0288eb3415f46cdb0ed5cfca93373de"
 	idEventsDropped  = "e1c304421ace448782ad86950a6240e0"
 
-	idCertLoaded     = "fa7d806ab915432e8ce30313c10b11c3"
-	idCertRejected   = "9e82c09e50bf4b228767ddb8ce196b23"
-	idCertExpiring   = "ebedfb96ab254a75a2126a1f9c988c9e"
-	idCertExpired    = "b121a4a942964e808e57ed05fb285607"
-	idFilesStatic    = "236662f4ac9f4be0b10ea3373e54fa73"
-	idUpstreamDown   = "57ad9728a2ce41259cabb0538e708803"
-	idUpstreamUp     = "a86fce4b32034eaf91cba17243e8081b"
-	idExchangeFailed = "a5a95e681680449e9d3ed9836f4d10a8"
-	idResponseCut    = "9c76f6f07b494058a59fb0e753720439"
+	idCertLoaded      = "fa7d806ab915432e8ce30313c10b11c3"
+	idCertRejected    = "9e82c09e50bf4b228767ddb8ce196b23"
+	idCertExpiring    = "ebedfb96ab254a75a2126a1f9c988c9e"
+	idCertExpired     = "b121a4a942964e808e57ed05fb285607"
+	idFilesStatic     = "236662f4ac9f4be0b10ea3373e54fa73"
+	idUpstreamDown    = "57ad9728a2ce41259cabb0538e708803"
+	idUpstreamUp      = "a86fce4b32034eaf91cba17243e8081b"
+	idUpstreamRefuses = "ff7769c08c324225b7d1750a88a20340"
+	idExchangeFailed  = "a5a95e681680449e9d3ed9836f4d10a8"
+	idResponseCut     = "9c76f6f07b494058a59fb0e753720439"
 
 	idDescriptorIgnored = "0887f91b336d47c8b385a604f1e9e0cf"
 	idListenerExposed   = "45c6249e5220456ea9d7f1ea2ba013f5"

@@ -81,6 +81,19 @@ by itself. "mtlsproxyctl upstreams" shows all of them with their last errors.`,
 share of requests. Nothing needs to be done.`,
 		},
 		{
+			ID: idUpstreamRefuses, Event: UpstreamRefuses, Attrs: []string{"upstream", "identity", "serial", "generation", "answers"},
+			Subject: "An upstream may not accept our certificate: @MTLS_UPSTREAM@",
+			Manuals: []string{"mtlsproxyctl(1)", "mtlsproxy-rotation(7)"},
+			Explanation: `Identity @MTLS_IDENTITY@ came into use with serial @MTLS_SERIAL@,
+generation @MTLS_GENERATION@. Every one of the first @MTLS_ANSWERS@ answers of upstream
+@MTLS_UPSTREAM@ to it was 400, 401 or 403.
+
+Some servers, such as nginx, make the TLS handshake with everybody and refuse an
+unknown, expired or revoked certificate only in their answers. To see which
+authorities the server accepts: "mtlsproxyctl certs probe @MTLS_IDENTITY@". Its own
+log tells the rest. If the requests themselves were at fault, nothing needs to be done.`,
+		},
+		{
 			ID: idExchangeFailed, Event: ExchangeFailed, Attrs: []string{"id", "class", "fault", "error"},
 			Subject: "A request could not be forwarded",
 			Manuals: []string{"mtlsproxyctl(1)", "mtlsproxyd(8)"},

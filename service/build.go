@@ -34,7 +34,20 @@ func upstreamOptions(u *config.Upstream, l *config.Limits, b *rawconn.Buffers) (
 		ResolveInterval:  u.ResolveInterval,
 		RetireTimeout:    u.Pool.RetireTimeout,
 		Limits:           http1.Limits{Head: int(l.UpstreamHeaderBytes), Fields: l.HeaderFields, Target: int(l.TargetBytes)},
+		Retry:            tlsclient.RetryOptions{Attempts: u.Retry.Attempts, Percent: u.Retry.BudgetPercent, Min: u.Retry.BudgetMin},
+		Breaker:          tlsclient.BreakerOptions(u.Breaker),
+		Health:           tlsclient.HealthOptions(u.Health),
+		Source:           u.Source,
 		Buffers:          b,
+	}
+	if u.Via != nil {
+		o.Via = &tlsclient.Via{Address: tlsclient.Address{Host: u.Via.Host, Port: u.Via.Port}}
+	}
+	if u.ViaCredentials != "" {
+		var err error
+		if o.Via.Credentials, err = tlsclient.ReadCredentials(u.ViaCredentials); err != nil {
+			return o, fmt.Errorf("upstream %q: %w", u.Name, err)
+		}
 	}
 	for _, e := range u.Endpoints {
 		o.Endpoints = append(o.Endpoints, tlsclient.Address{Host: e.Host, Port: e.Port})
@@ -88,11 +101,20 @@ func planRoute(r *config.Route, u *upstream) *proxy.Route {
 		WebSocket:      slices.Contains(r.Upgrade, "websocket"),
 		TunnelIdle:     u.config.Timeout.Tunnel,
 		CrossSite:      r.CrossSite,
+		Retry:          retryPolicy(&r.Retry),
 	}
 	for _, h := range r.Hosts {
 		route.Hosts = append(route.Hosts, h.String())
 	}
 	return route
+}
+
+// retryPolicy is when the requests of a route are sent again, or nil if it says nothing.
+func retryPolicy(r *config.RouteRetry) *tlsclient.RetryPolicy {
+	if r.Attempts == 0 && len(r.Statuses) == 0 && len(r.Methods) == 0 && r.PerTry == 0 {
+		return nil
+	}
+	return &tlsclient.RetryPolicy{Attempts: r.Attempts, Statuses: r.Statuses, Methods: r.Methods, PerTry: r.PerTry}
 }
 
 // hostHeader is the Host that a route sends upstream, or "" for the client's.

@@ -23,7 +23,7 @@ const soon = 7 * 24 * time.Hour
 // Identities implements admin.Viewer.
 func (b backend) Identities() []api.Identity {
 	w, now := b.world.Load(), time.Now()
-	watched := b.tender.Watched()
+	watched, showing := b.tender.Watched(), b.showing(w)
 	out := []api.Identity{}
 	for _, c := range w.config.Identities {
 		m := w.identities[c.Name]
@@ -43,7 +43,7 @@ func (b backend) Identities() []api.Identity {
 			staged := apiStaged(c.Name, s)
 			i.Staged = &staged
 		}
-		w.describeUse(&i)
+		w.describeUse(&i, showing[c.Name])
 		out = append(out, i)
 	}
 	return out
@@ -60,11 +60,14 @@ func identityState(s *identity.State, now time.Time) string {
 		return api.IdentityExpired
 	case s.Err != nil:
 		return api.IdentityFailing
-	case left < soon && left < life/3:
+	case expiring(left, life):
 		return api.IdentityExpiring
 	}
 	return api.IdentityOK
 }
+
+// expiring reports whether a certificate that lives for life is not long from its end.
+func expiring(left, life time.Duration) bool { return left < soon && left < life/3 }
 
 // describeLoaded tells of the generation in use.
 func describeLoaded(i *api.Identity, s *identity.State) {
@@ -91,23 +94,22 @@ func describeFiles(i *api.Identity, s *identity.State) {
 
 // describeUse tells of the upstreams that have the identity, and of what their
 // connections show.
-func (w *world) describeUse(i *api.Identity) {
-	uses := map[*tlsclient.Generation]*api.Use{}
+func (w *world) describeUse(i *api.Identity, showing []tlsclient.GenerationState) {
 	for _, c := range w.config.Upstreams {
-		if c.Identity != i.Name {
-			continue
+		if c.Identity == i.Name {
+			i.Upstreams = append(i.Upstreams, c.Name)
 		}
-		i.Upstreams = append(i.Upstreams, c.Name)
-		for _, g := range w.upstreams[c.Name].client.State().Generations {
-			use := uses[g.Generation]
-			if use == nil {
-				use = &api.Use{Generation: g.Generation.Number, Serial: g.Generation.Serial(), NotAfter: g.Generation.Leaf.NotAfter.UTC()}
-				uses[g.Generation] = use
-			}
-			use.Connections += g.Idle + g.Busy + g.Tunnels
-			if until := g.Until.UTC(); !g.Until.IsZero() && (use.Until == nil || use.Until.Before(until)) {
-				use.Until = &until
-			}
+	}
+	uses := map[*tlsclient.Generation]*api.Use{}
+	for _, g := range showing {
+		use := uses[g.Generation]
+		if use == nil {
+			use = &api.Use{Generation: g.Generation.Number, Serial: g.Generation.Serial(), NotAfter: g.Generation.Leaf.NotAfter.UTC()}
+			uses[g.Generation] = use
+		}
+		use.Connections += g.Idle + g.Busy + g.Tunnels
+		if until := lastUntil(&g); !until.IsZero() && (use.Until == nil || use.Until.Before(until)) {
+			use.Until = &until
 		}
 	}
 	for _, use := range slices.SortedFunc(maps.Values(uses), func(a, b *api.Use) int { return cmp.Compare(b.Generation, a.Generation) }) {
@@ -115,6 +117,21 @@ func (w *world) describeUse(i *api.Identity) {
 			i.InUse = append(i.InUse, *use)
 		}
 	}
+}
+
+// lastUntil is when the last connection of an earlier generation is closed at the latest,
+// or zero: tunnels stay as long as their certificate, and others until the retire
+// deadline, which nothing waits for if none is busy.
+func lastUntil(g *tlsclient.GenerationState) time.Time {
+	switch {
+	case g.Until.IsZero():
+		return time.Time{}
+	case g.Tunnels > 0:
+		return g.Generation.Leaf.NotAfter.UTC()
+	case g.Busy > 0:
+		return g.Until.UTC()
+	}
+	return time.Time{}
 }
 
 // watchedBy is how changes of files are noticed: by the slowest of the ways.

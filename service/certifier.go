@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/mtlsproxy/mtlsproxy/service/admin/api"
-	"github.com/mtlsproxy/mtlsproxy/service/config"
 	"github.com/mtlsproxy/mtlsproxy/service/identity"
 	"github.com/mtlsproxy/mtlsproxy/tlsclient"
 )
@@ -28,37 +27,50 @@ func (b backend) Stage(_ context.Context, s api.Stage, by string) (api.Staged, e
 		parts.Clear()
 		return api.Staged{}, refused(fmt.Errorf("what was handed in cannot take the place of the files: %w", err), "nothing has changed")
 	}
+	if now, err := b.member(s.Identity); err != nil || now.Identity != m.Identity {
+		_ = m.Unstage() // nobody would come to do it
+		return api.Staged{}, refused(fmt.Errorf("a reload has changed identity %q meanwhile", s.Identity), "stage it again")
+	}
 	return apiStaged(s.Identity, staged), nil
 }
 
-// Abort implements admin.Certifier.
+// Abort implements admin.Certifier. It comes in turn with commits: there is none of what
+// it says is dropped.
 func (b backend) Abort(name string) (api.Changed, error) {
-	m, err := b.member(name)
-	if err != nil {
-		return api.Changed{}, err
+	var err error
+	done, late := b.begin(context.Background(), func() { err = b.abort(name) })
+	if late != nil {
+		return api.Changed{}, late
 	}
-	if err := m.Unstage(); err != nil {
-		return api.Changed{}, refused(err, "mtlsproxyctl certs stage hands something in")
+	if <-done; err != nil {
+		return api.Changed{}, err
 	}
 	return api.Changed{Message: fmt.Sprintf("what was staged for identity %q is dropped", name), Targets: []string{}}, nil
 }
 
-// Commit implements admin.Certifier.
-func (b backend) Commit(ctx context.Context, name, _ string) (api.Committed, error) {
-	type outcome struct {
-		committed api.Committed
-		err       error
+func (b backend) abort(name string) error {
+	m, err := b.member(name)
+	if err != nil {
+		return err
 	}
-	done := make(chan outcome, 1)
-	go b.inTurn(func() {
-		c, err := b.commit(name)
-		done <- outcome{c, err}
-	})
+	if err := m.Unstage(); err != nil {
+		return refused(err, "mtlsproxyctl certs stage hands something in")
+	}
+	return nil
+}
+
+// Commit implements admin.Certifier. What has begun comes to its end, even if the daemon
+// is ending by then.
+func (b backend) Commit(ctx context.Context, name, _ string) (api.Committed, error) {
+	var out api.Committed
+	var err error
+	done, late := b.begin(ctx, func() { out, err = b.commit(name) })
+	if late != nil {
+		return out, late
+	}
 	select {
-	case o := <-done:
-		return o.committed, o.err
-	case <-b.leaving:
-		return api.Committed{}, errTooLate()
+	case <-done:
+		return out, err
 	case <-ctx.Done():
 		return api.Committed{}, ctx.Err()
 	}
@@ -74,9 +86,12 @@ func (b backend) commit(name string) (api.Committed, error) {
 	case errors.Is(err, identity.ErrNothingStaged):
 		return api.Committed{}, refused(err, "mtlsproxyctl certs stage hands something in")
 	case err != nil:
-		return api.Committed{}, refused(err, copyHint(&m.config))
+		return api.Committed{}, refused(err, copyHint(files, err))
 	}
 	b.take(b.world.Load(), m, found)
+	if b.Notify != nil {
+		b.Notify.Status(b.summary())
+	}
 	g := m.Generation()
 	return api.Committed{
 		Identity: name, Certificate: apiCertificate(g.Leaf), Generation: g.Number, Files: files,
@@ -85,13 +100,15 @@ func (b backend) commit(name string) (api.Committed, error) {
 }
 
 // copyHint says how to do by hand what the daemon may not.
-func copyHint(c *config.Identity) string {
-	to := []string{c.Key, c.Cert}
-	if c.PKCS12 != "" {
-		to = []string{c.PKCS12}
+func copyHint(paths []string, err error) string {
+	if errors.Is(err, identity.ErrNotUndone) {
+		return "look at the files that are named before anything else, and at what mtlsproxyctl certs says of them; what was staged stays staged"
+	}
+	if len(paths) == 0 {
+		return "nothing has changed, and it stays staged"
 	}
 	return "nothing has changed, and it stays staged; if the daemon may not write there, as under ProtectSystem=strict without ReadWritePaths=, copy the files yourself, " +
-		"each beside its place with owner and mode, then mv: " + strings.Join(to, ", then ") + "; they are noticed, and certs abort drops what is staged"
+		"each beside its place with owner and mode, then mv: " + strings.Join(paths, ", then ") + "; they are noticed, and certs abort drops what is staged"
 }
 
 func (b backend) member(name string) (*member, error) {

@@ -24,6 +24,7 @@ func (b backend) Health() api.Health {
 	}
 	d.identities(w, b.Identities())
 	b.checkUpstreams(&d)
+	d.refusals(w)
 	b.checkConfig(&d)
 	b.checkLog(&d, w)
 	h := api.Health{
@@ -54,17 +55,23 @@ func (d *diagnosis) identities(w *world, list []api.Identity) {
 		id := &list[i]
 		subject := fmt.Sprintf("identity %q", id.Name)
 		const replace = "put a certificate and its key in place; they are noticed"
-		switch id.State {
-		case api.IdentityUnavailable:
+		if id.State == api.IdentityUnavailable {
 			d.add(api.Degraded, subject, "it cannot be used, and its upstreams are not asked: "+id.Error, replace)
-		case api.IdentityExpired:
-			d.add(api.Degraded, subject, "its certificate expired on "+id.NotAfter.Format(time.RFC3339)+"; its upstreams are not asked", replace)
-		case api.IdentityExpiring:
-			left := time.Until(id.NotAfter).Round(time.Minute)
-			d.add(api.Degraded, subject, fmt.Sprintf("its certificate expires on %s, in %v", id.NotAfter.Format(time.RFC3339), left), replace)
+			continue
 		}
-		if id.Error != "" && id.Generation > 0 && w.identities[id.Name].State().Lasting {
-			d.add(api.Degraded, subject, "its files cannot be used, and the certificate of before serves on: "+id.Error, "mend them; they are tried again and again")
+		expired := id.State == api.IdentityExpired
+		if expired {
+			d.add(api.Degraded, subject, "its certificate expired on "+id.NotAfter.Format(time.RFC3339)+"; its upstreams are not asked", replace)
+		}
+		if id.Error != "" && w.identities[id.Name].State().Lasting {
+			message := "its files cannot be used, and the certificate of before serves on: "
+			if expired {
+				message = "its files cannot be used, and do not replace it: "
+			}
+			d.add(api.Degraded, subject, message+id.Error, "mend them; they are tried again and again")
+		}
+		if left := time.Until(id.NotAfter); !expired && expiring(left, id.NotAfter.Sub(id.NotBefore)) {
+			d.add(api.Degraded, subject, fmt.Sprintf("its certificate expires on %s, in %v", id.NotAfter.Format(time.RFC3339), left.Round(time.Minute)), replace)
 		}
 	}
 }
@@ -88,6 +95,22 @@ func (b backend) checkUpstreams(d *diagnosis) {
 			d.add(api.Degraded, subject, fmt.Sprintf("%d of its %d endpoints cannot be used; %s", bad, len(u.Endpoints), why), "mtlsproxyctl upstreams shows each")
 		case u.Pool.Waiting > 0:
 			d.add(api.Degraded, subject, fmt.Sprintf("all %d connections are busy, and %d exchanges wait", u.Pool.Max, u.Pool.Waiting), "raise pool.max, or find out why it is slow")
+		}
+	}
+}
+
+// refusals complains about upstreams that seem not to accept the certificate. Servers
+// that make their handshake with everybody tell in no other way.
+func (d *diagnosis) refusals(w *world) {
+	for _, c := range w.config.Upstreams {
+		for _, s := range w.upstreams[c.Name].client.State().Generations {
+			if !s.Until.IsZero() || !s.Suspicious() { // of those that were replaced, nothing is asked any more
+				continue
+			}
+			d.add(api.Degraded, fmt.Sprintf("upstream %q", c.Name),
+				fmt.Sprintf("every one of the %d answers since generation %d of identity %q came into use has been 400, 401 or 403: does it accept serial %s?",
+					s.Refused, s.Generation.Number, c.Identity, s.Generation.Serial()),
+				"mtlsproxyctl certs probe "+c.Identity+" tells more, or the upstream's log; any other answer ends this")
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -30,6 +31,9 @@ func (s *Service) tryIdentities(c *config.Config, old *world, now time.Time) (ma
 		switch {
 		case before == nil:
 			m.Identity = identity.New(s.identityFiles(id))
+			for _, g := range s.showing(old)[id.Name] {
+				m.Continue(g.Generation.Number)
+			}
 		case before.config == id:
 			m.Identity = before.Identity
 		default:
@@ -97,7 +101,7 @@ func (s *Service) rotate(names []string) {
 		w := s.world.Load()
 		for _, name := range names {
 			if m := w.identities[name]; m != nil {
-				s.take(w, m, m.Try(time.Now()))
+				s.take(w, m, s.mend(m, m.Try(time.Now())))
 			}
 		}
 		if s.Notify != nil {
@@ -106,10 +110,28 @@ func (s *Service) rotate(names []string) {
 	})
 }
 
+// mend settles what a commit has left that was interrupted.
+func (s *Service) mend(m *member, found *identity.Found) *identity.Found {
+	found, moved := m.Mend(found, time.Now())
+	for _, path := range moved {
+		s.Log.Warn("a commit that was interrupted is finished or taken back", "identity", m.Name(), "path", path)
+	}
+	return found
+}
+
+// unstage drops what is staged for identities that other does not have.
+func (w *world) unstage(other *world) {
+	for name, m := range w.identities {
+		if o := other.identities[name]; o == nil || o.Identity != m.Identity {
+			_ = m.Unstage() // mostly nothing is
+		}
+	}
+}
+
 // take makes what was found of an identity what its upstreams show, and tells of it.
 func (s *Service) take(w *world, m *member, found *identity.Found) {
 	m.Take(found)
-	for _, u := range w.upstreams {
+	for _, u := range s.upstreamsOf(w) {
 		if u.config.Identity == m.Name() {
 			u.show(m.Identity)
 		}
@@ -139,14 +161,26 @@ func lackClass(err error) tlsclient.Class {
 // inTurn does something between reloads and other changes of the world, and returns
 // once it is done, or the daemon ends.
 func (s *Service) inTurn(f func()) {
-	done := make(chan struct{})
-	select {
-	case s.tasks <- func() { defer close(done); f() }:
-	case <-s.leaving:
+	done, err := s.begin(context.Background(), f)
+	if err != nil {
 		return
 	}
 	select {
 	case <-done:
 	case <-s.leaving:
+	}
+}
+
+// begin waits for f's turn, unless the daemon ends or whoever asks for it has gone. What
+// is returned is closed at its end, which is waited for even then.
+func (s *Service) begin(ctx context.Context, f func()) (<-chan struct{}, error) {
+	done := make(chan struct{})
+	select {
+	case s.tasks <- func() { defer close(done); f() }:
+		return done, nil
+	case <-s.leaving:
+		return nil, errTooLate()
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 }

@@ -76,7 +76,11 @@ func (s *Service) summary() string {
 	h := backend{s}.Health()
 	for _, r := range h.Reasons {
 		if r.State == h.State {
-			return fmt.Sprintf("%s: %s: %s", h.State, r.Subject, r.Message)
+			text := fmt.Sprintf("%s: %s: %s", h.State, r.Subject, r.Message)
+			if more := len(h.Reasons) - 1; more > 0 {
+				text += fmt.Sprintf(", and %d more; mtlsproxyctl status tells all", more)
+			}
+			return text
 		}
 	}
 	text := fmt.Sprintf("serving %d listeners, %d upstreams", len(w.listeners), len(w.upstreams))

@@ -11,18 +11,13 @@ import (
 type identityScrape struct {
 	name  string
 	state identity.State
-	uses  map[uint64]int // live connections by generation
+	uses  map[*tlsclient.Generation]int // live connections
 }
 
-func (s *scrape) addIdentity(w *world, m *member) {
-	i := identityScrape{name: m.Name(), state: m.State(), uses: make(map[uint64]int)}
-	for _, u := range w.upstreams {
-		if u.config.Identity != i.name {
-			continue
-		}
-		for _, g := range u.client.State().Generations {
-			i.uses[g.Generation.Number] += g.Idle + g.Busy + g.Tunnels
-		}
+func (s *scrape) addIdentity(m *member, showing []tlsclient.GenerationState) {
+	i := identityScrape{name: m.Name(), state: m.State(), uses: make(map[*tlsclient.Generation]int)}
+	for _, g := range showing {
+		i.uses[g.Generation] += g.Idle + g.Busy + g.Tunnels
 	}
 	s.identities = append(s.identities, i)
 }
@@ -64,7 +59,7 @@ func identityFamilies() []Family {
 		{"identity_connections", "gauge", "Connections to upstreams by the generation of the identity that they show.", []string{"identity", "generation"}, func(s *scrape, e emit) {
 			for _, i := range s.identities {
 				for generation, n := range i.uses {
-					e(float64(n), i.name, strconv.FormatUint(generation, 10))
+					e(float64(n), i.name, strconv.FormatUint(generation.Number, 10))
 				}
 			}
 		}},

@@ -175,7 +175,7 @@ func TestOwnAnswers(t *testing.T) {
 	f("expectation", good, "POST / HTTP/1.1\r\nHost: a\r\nExpect: x\r\nContent-Length: 5\r\n\r\nhello", 417, "bad_request", "expectation", true)
 
 	stopped := p.upstream(t, tlstest.Static(tlstest.OK))
-	down := p.daemon(t, stopped)
+	down := p.daemon(t, stopped, "upstream.default.breaker.failures=0")
 	stopped.Close()
 	f("upstream down", down, get, 502, "connect_failed", "cannot be reached", false)
 	f("upstream down, body at hand", down, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello", 502, "connect_failed", "", false)

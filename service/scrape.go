@@ -77,8 +77,9 @@ func (s *Service) scrape() *scrape {
 	for i := range w.config.Upstreams {
 		out.addUpstream(w.upstreams[w.config.Upstreams[i].Name], now)
 	}
+	showing := s.showing(w)
 	for _, c := range w.config.Identities {
-		out.addIdentity(w, w.identities[c.Name])
+		out.addIdentity(w.identities[c.Name], showing[c.Name])
 	}
 	return out
 }

@@ -65,18 +65,20 @@ type Service struct {
 	bounds  bounds
 	serving sync.WaitGroup
 
-	world   atomic.Pointer[world]
-	orders  sync.Mutex // by hand, to upstreams of the world
-	logs    logs
-	disk    disk
-	history history
-	watcher atomic.Pointer[watch.Watcher] // of the configuration; nil: it is not watched
-	tender  identity.Tender
-	kept    clients // for the next process
+	world    atomic.Pointer[world]
+	orders   sync.Mutex // by hand, to upstreams of the world
+	logs     logs
+	disk     disk
+	history  history
+	watcher  atomic.Pointer[watch.Watcher] // of the configuration; nil: it is not watched
+	tender   identity.Tender
+	outgoing outgoing
+	kept     clients // for the next process
 
 	reloads    chan reloading
 	tasks      chan func()   // to be done between reloads
 	committing sync.Mutex    // of a reload; it excludes the begin of the end
+	under      chan struct{} // closed with the end of the task that is under way; nil: none is. For attend, and after it
 	leaving    chan struct{} // closed when the end begins
 	failed     chan error    // from accept loops
 	retired    sync.WaitGroup
@@ -150,7 +152,9 @@ func (s *Service) Close() {
 	s.closing.Lock() // Run closes too
 	defer s.closing.Unlock()
 	s.end.Do(func() { close(s.ending) })
-	s.world.Load().close()
+	w := s.world.Load()
+	w.unstage(new(world))
+	w.close()
 	s.retired.Wait()
 	s.logs.close()
 	s.giveBack()
@@ -205,10 +209,13 @@ func (s *Service) Run(stop, hangup <-chan os.Signal) error {
 	s.drain(stop, restart)
 	s.handOver()
 	s.phase.enter(Stopping, "event", journal.Stopped)
-	s.within(endTime, "ending the admin API and the watchers", func() {
+	s.within(endTime, "ending the admin API, the watchers and changes of identities", func() {
 		s.stopOperating()
 		s.serving.Wait()
 		<-tended
+		if s.under != nil {
+			<-s.under // a commit must not be left half done
+		}
 	})
 	return err
 }
@@ -241,13 +248,14 @@ func (s *Service) within(d time.Duration, what string, do func()) {
 // takes long, or never ends, does not keep it from ending.
 func (s *Service) attend(stop, hangup <-chan os.Signal) (restart bool, err error) {
 	var under chan struct{} // closed with the end of what is under way
-	begin := func(f func()) {
+	begin := func(f func()) chan struct{} {
 		done := make(chan struct{})
 		under = done
 		go func() {
 			f()
 			close(done)
 		}()
+		return done
 	}
 	quiet := s.newQuiet()
 	defer quiet.stop()
@@ -258,13 +266,13 @@ func (s *Service) attend(stop, hangup <-chan os.Signal) (restart bool, err error
 		}
 		select {
 		case <-under:
-			under = nil
+			under, s.under = nil, nil
 		case <-hangup:
 			begin(func() { s.reload(reloading{by: "signal"}) })
 		case r := <-reloads:
 			begin(func() { s.reload(r) })
 		case f := <-tasks:
-			begin(f)
+			s.under = begin(f)
 		case sig := <-stop:
 			restart = sig == syscall.SIGUSR2
 			s.leave("signal", sig.String(), "connections", s.front.Connections(), "budget", s.drainBudget(restart))

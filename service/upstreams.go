@@ -6,7 +6,9 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/mtlsproxy/mtlsproxy/journal"
 	"github.com/mtlsproxy/mtlsproxy/service/admin/api"
+	"github.com/mtlsproxy/mtlsproxy/service/config"
 	"github.com/mtlsproxy/mtlsproxy/tlsclient"
 )
 
@@ -26,7 +28,7 @@ func (b backend) Upstreams() []api.Upstream {
 			Handshakes: s.Opened, Resumed: s.Resumed, Retries: s.Retries,
 		}
 		if s.Generation != nil {
-			u.Generation = s.Generation.Number
+			u.Generation, u.Refused = s.Generation.Number, s.Generations[0].Refused
 		}
 		for i := range s.Endpoints {
 			u.Endpoints = append(u.Endpoints, describeEndpoint(&s.Endpoints[i], now))
@@ -34,6 +36,17 @@ func (b backend) Upstreams() []api.Upstream {
 		out = append(out, u)
 	}
 	return out
+}
+
+// suspect makes the event of an upstream whose answers do not look as if it accepted
+// the certificate.
+func (s *Service) suspect(c *config.Upstream) func(*tlsclient.Generation, int) {
+	name, identity := c.Name, c.Identity
+	return func(g *tlsclient.Generation, answers int) {
+		s.Log.Warn("every answer so far has been 400, 401 or 403: does the upstream accept the certificate?", "event", journal.UpstreamRefuses,
+			"upstream", name, "identity", identity, "serial", g.Serial(), "generation", g.Number, "answers", answers,
+			"hint", "mtlsproxyctl certs probe "+identity+", or the upstream's log")
+	}
 }
 
 func describeEndpoint(s *tlsclient.EndpointState, now time.Time) api.Endpoint {

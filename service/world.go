@@ -72,6 +72,7 @@ func (s *Service) planUpstreams(c *config.Config) ([]tlsclient.Options, error) {
 	var errs []error
 	for i := range c.Upstreams {
 		o, err := upstreamOptions(&c.Upstreams[i], &c.Limits, &s.buffers)
+		o.Suspected = s.suspect(&c.Upstreams[i])
 		o.Rejected = func() { s.tender.Ask(c.Upstreams[i].Identity) } // perhaps there are new files already
 		plans, errs = append(plans, o), append(errs, err)
 	}
@@ -93,6 +94,7 @@ func planUpstream(c *config.Upstream, o tlsclient.Options, m *member, old *upstr
 func (s *Service) adopt(w, old *world) {
 	s.front.Limit(frontLimits(&w.config.Limits))
 	s.boundConnections(w.config)
+	s.outgoing.add(old.without(w))
 	s.startUpstreams(w)
 	for i, r := range w.routes {
 		c := &w.config.Routes[i]
@@ -106,6 +108,7 @@ func (s *Service) adopt(w, old *world) {
 	w.takeDrains(old)
 	s.world.Store(w)
 	s.orders.Unlock()
+	old.unstage(w)
 	retired := s.proxy.Use(w.table)
 	s.meters.forget(w.config)
 	s.bounds.forget(w.config)
@@ -156,6 +159,7 @@ func (s *Service) retire(t *proxy.Table, old, w *world, before <-chan struct{}, 
 			u.users.Retire()
 			s.unused(u.users)
 			u.client.Close()
+			s.outgoing.remove(u)
 		})
 	}
 	if old.records != nil && old.records != w.records {

@@ -1,8 +1,6 @@
 package tlsclient
 
 import (
-	"fmt"
-	"slices"
 	"time"
 )
 
@@ -40,6 +38,10 @@ func (u *Upstream) obtain(ex *exchange, fresh bool) (*conn, error) {
 func (u *Upstream) reserve(ex *exchange, fresh bool) (grant, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	if !ex.entered {
+		ex.entered = true
+		u.budget.request(ex.now)
+	}
 	l, err := u.choose(ex, ex.now)
 	if err != nil {
 		return grant{}, err
@@ -51,75 +53,20 @@ func (u *Upstream) reserve(ex *exchange, fresh bool) (grant, error) {
 	}
 	if u.open < u.opt().MaxConns {
 		u.open++
-		l.endpoint.pending++
+		ex.pass = l.endpoint.begin()
 		return grant{link: l}, nil
 	}
 	for _, l := range u.pool.links {
-		if l.endpoint.drained {
+		if ok, _ := l.endpoint.admits(ex.now); !ok {
 			continue
 		}
 		if c := u.popUsable(l, ex.now); c != nil {
 			return grant{conn: c}, nil
 		}
 	}
-	w := &waiter{ready: make(chan *conn, 1)}
+	w := &waiter{ready: make(chan offer, 1)}
 	u.waiters = append(u.waiters, w)
 	return grant{waiter: w}, nil
-}
-
-// choose returns the link for the next connection of ex. The mutex is held.
-func (u *Upstream) choose(ex *exchange, now time.Time) (*link, error) {
-	switch {
-	case u.closed:
-		return nil, errDraining()
-	case u.pool == nil:
-		return nil, u.lacking()
-	}
-	if err := u.pool.generation.valid(now); err != nil {
-		return nil, err
-	}
-	if l := u.pool.leastPending(ex); l != nil {
-		return l, nil
-	}
-	return nil, u.errDrained()
-}
-
-// shunTime is how long an endpoint that could not be reached is tried only after
-// all others.
-const shunTime = 5 * time.Second
-
-// leastPending returns the link whose endpoint has the fewest exchanges, in turn
-// among equals. Endpoints that could not be reached a moment ago come last, those
-// that this exchange has tried after them. It returns nil if all are drained.
-func (p *pool) leastPending(ex *exchange) *link {
-	u := p.upstream
-	if len(ex.tried) == 0 {
-		u.turn++
-	}
-	var best *link
-	bestRank := 0
-	for i := range p.links {
-		l := p.links[(u.turn+i)%len(p.links)]
-		if l.endpoint.drained {
-			continue
-		}
-		r := l.endpoint.rank(ex)
-		if best == nil || r < bestRank || r == bestRank && l.endpoint.pending < best.endpoint.pending {
-			best, bestRank = l, r
-		}
-	}
-	return best
-}
-
-// rank is how late an endpoint's turn comes.
-func (e *endpoint) rank(ex *exchange) int {
-	switch {
-	case slices.Contains(ex.tried, e):
-		return 2
-	case ex.now.Before(e.shunned):
-		return 1
-	}
-	return 0
 }
 
 // popUsable takes the last used idle connection that is not too old.
@@ -130,7 +77,7 @@ func (u *Upstream) popUsable(l *link, now time.Time) *conn {
 			return nil
 		}
 		if now.Before(c.expires) && now.Sub(c.idleSince) < u.opt().IdleTimeout {
-			l.endpoint.pending++
+			c.take(l.endpoint.begin())
 			return c
 		}
 		u.forget(c, closedIdle)
@@ -138,22 +85,35 @@ func (u *Upstream) popUsable(l *link, now time.Time) *conn {
 	}
 }
 
+// take makes the connection an exchange's that passes to its endpoint with p.
+func (c *conn) take(p pass) {
+	c.pass, c.came, c.headed = p, unknown, false
+}
+
+// alive notes that c's endpoint has answered, before the exchange ends.
+func (u *Upstream) alive(c *conn) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.settle(c.link.endpoint, c.pass, answered, false, time.Now())
+}
+
 // release ends an exchange's use of c, which goes to a waiter, back to the pool,
 // or is closed.
 func (u *Upstream) release(c *conn, reusable bool) {
 	now := time.Now()
 	u.mu.Lock()
-	c.link.endpoint.pending--
+	e := c.link.endpoint
+	u.end(e, c.pass, c.came, false, now)
 	why := u.unfit(c, reusable, now)
 	if reusable { // it has answered
-		c.link.endpoint.down = false
+		e.down = false
 	}
 	switch {
 	case why != keep:
 		u.forget(c, why)
 	case len(u.waiters) > 0:
-		c.link.endpoint.pending++
-		u.nextWaiter().ready <- c
+		c.take(e.begin())
+		u.nextWaiter().ready <- offer{conn: c}
 	default:
 		c.link.push(c, now)
 	}
@@ -175,6 +135,8 @@ func (u *Upstream) unfit(c *conn, reusable bool, now time.Time) closing {
 		return closedRetired
 	case c.link.endpoint.drained:
 		return closedDrained
+	case c.link.endpoint.ill || c.link.endpoint.breaker.open:
+		return closedUnfit
 	case !now.Before(c.expires):
 		return closedAge
 	case u.open > u.opt().MaxConns:
@@ -187,19 +149,6 @@ func (u *Upstream) unfit(c *conn, reusable bool, now time.Time) closing {
 func (u *Upstream) forget(c *conn, why closing) {
 	u.drop(c, why)
 	u.freed(1)
-}
-
-// untried reports whether there is an endpoint that ex has not tried and may.
-func (u *Upstream) untried(ex *exchange) bool {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return slices.ContainsFunc(u.endpoints, func(e *endpoint) bool { return !e.drained && !slices.Contains(ex.tried, e) })
-}
-
-// errDrained is the answer when no endpoint may be used.
-func (u *Upstream) errDrained() error {
-	return &Error{Class: NoEndpoint, Fault: FaultSelf,
-		Err: fmt.Errorf("every endpoint of upstream %q is drained; resume one", u.opt().Name)}
 }
 
 func errDraining() *Error {

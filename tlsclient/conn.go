@@ -27,6 +27,11 @@ type conn struct {
 
 	writtenBefore int64 // bytes on the socket when the exchange began
 
+	pass   pass    // of the exchange
+	came   outcome // of the exchange
+	headed bool    // the head of its final response has come
+	slack  bool    // the socket waits longer than usual for the peer to take something
+
 	version uint16 // of TLS
 	serial  string // of the server's certificate, hexadecimal
 	resumed bool
@@ -68,6 +73,13 @@ func (c *conn) describe() {
 // the stream itself: crypto/tls reports the same for a TCP connection that was
 // merely cut, RFC 9112 9.8.
 func (c *conn) closedCleanly() bool { return !c.sock.EOF() }
+
+// patient lets a peer be slow to take a body. TCP itself cannot tell one that takes nothing
+// from one that is gone.
+func (c *conn) patient(span time.Duration) {
+	c.slack = true
+	c.sock.SetUserTimeout(span)
+}
 
 // dropBuffer gives the reader's buffer back.
 func (c *conn) dropBuffer() {

@@ -32,18 +32,19 @@ func (u *Upstream) dialled(l *link, ex *exchange, c *conn, err error) (kept bool
 	e := l.endpoint
 	replaced := l.pool.retired.Load()
 	if err == nil {
-		e.shunned, e.down = time.Time{}, false
+		e.down = false
 		u.count.opened++
 		if c.resumed {
 			u.count.resumed++
 		}
 		if !replaced {
 			l.pool.conns[c] = struct{}{}
+			c.take(ex.pass)
 			return true, nil, nil
 		}
 		u.count.closed[closedRetired]++
 	}
-	e.pending--
+	u.end(e, ex.pass, ex.unreached(err, replaced), true, time.Now())
 	if replaced && ex.stopped == nil && (err == nil || ofGeneration(err)) {
 		next, err = u.aim(ex)
 		return false, next, err
@@ -55,9 +56,22 @@ func (u *Upstream) dialled(l *link, ex *exchange, c *conn, err error) (kept bool
 	e.attempts.Add(1)
 	ex.tried = append(ex.tried, e)
 	if f := asError(err); f != nil && f.Fault == FaultUpstream {
-		e.shunned, e.down = time.Now().Add(shunTime), true
+		e.down = true
 	}
 	return false, nil, err
+}
+
+// unreached is what it says of an endpoint that no connection to it was made, or none that
+// is of use. The mutex is held.
+func (ex *exchange) unreached(err error, replaced bool) outcome {
+	e := asError(err)
+	switch {
+	case e == nil || e.Fault != FaultUpstream || replaced && ofGeneration(err):
+		return unknown
+	case ex.stopped != nil && (len(ex.tried) > 0 || ex.retries > 0 || ex.queue > 0):
+		return unknown // it had not the time of a whole exchange
+	}
+	return failed
 }
 
 // ofGeneration reports whether a dial that failed with err might succeed with another
@@ -78,7 +92,7 @@ func ofGeneration(err error) bool {
 // anything was written to it.
 func (u *Upstream) renew(c *conn, ex *exchange) (*conn, error) {
 	u.mu.Lock()
-	c.link.endpoint.pending--
+	u.end(c.link.endpoint, c.pass, unknown, false, time.Now())
 	u.drop(c, closedRetired)
 	l, err := u.aim(ex)
 	u.mu.Unlock()
@@ -97,6 +111,6 @@ func (u *Upstream) aim(ex *exchange) (*link, error) {
 		u.freed(1)
 		return nil, err
 	}
-	l.endpoint.pending++
+	ex.pass = l.endpoint.begin()
 	return l, nil
 }

@@ -18,13 +18,6 @@ import (
 
 func portText(p uint16) string { return strconv.Itoa(int(p)) }
 
-// dialTCP connects without TCP keep-alive options of its own: the pool looks at
-// a connection before it uses it.
-func dialTCP(ctx context.Context, a netip.AddrPort) (net.Conn, error) {
-	d := net.Dialer{}
-	return d.DialContext(ctx, "tcp", a.String())
-}
-
 // dial opens a connection: TCP to one of the endpoint's addresses, then TLS.
 func (l *link) dial(ex *exchange) (*conn, error) {
 	u := l.pool.upstream
@@ -35,8 +28,9 @@ func (l *link) dial(ex *exchange) (*conn, error) {
 	sock, err := rawconn.New(tcp)
 	if err != nil {
 		_ = tcp.Close() // the error below matters more
-		return nil, l.fail(Internal, FaultSelf, err)
+		return nil, l.fail(ex, Internal, FaultSelf, err)
 	}
+	sock.SetUserTimeout(userTimeout)
 	now := time.Now()
 	if err := l.pool.generation.valid(now); err != nil { // an exchange may have waited for long
 		_ = tcp.Close() // nothing was sent
@@ -47,10 +41,12 @@ func (l *link) dial(ex *exchange) (*conn, error) {
 	c.reader.Src = c
 	c.tickFn, c.cleanFn = c.tick, c.closedCleanly
 	c.begin(ex)
-	until := now.Add(u.opt().HandshakeTimeout)
+	until := ex.within(now.Add(u.opt().HandshakeTimeout))
 	sock.ReadBy(until)
 	sock.WriteBy(until)
+	ended := ex.onEnd(c.cut)
 	err = c.tls.Handshake()
+	ended()
 	c.end()
 	if err != nil {
 		_ = sock.Close() // nothing was agreed on that could be ended properly
@@ -66,7 +62,7 @@ func (l *link) dial(ex *exchange) (*conn, error) {
 
 // dialAny connects to one of the endpoint's addresses.
 func (l *link) dialAny(ex *exchange) (net.Conn, netip.AddrPort, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), l.pool.upstream.opt().ConnectTimeout)
+	ctx, cancel := context.WithDeadline(ex.context(), ex.within(time.Now().Add(l.pool.upstream.opt().ConnectTimeout)))
 	defer cancel()
 	stop := ex.watch(cancel)
 	tcp, addr, err := l.dialEach(ctx)
@@ -88,20 +84,36 @@ func (l *link) dialEach(ctx context.Context) (net.Conn, netip.AddrPort, error) {
 	return l.endpoint.dialFrom(ctx, u.opt(), first)
 }
 
-// dialFrom tries the addresses in turn, beginning with the first. Each gets its share of
-// the time that is left.
+// dialFrom tries the addresses in turn, those of the endpoint or of the proxy it is reached
+// through, beginning with the first. Each gets its share of the time that is left.
 func (e *endpoint) dialFrom(ctx context.Context, o *Options, first int) (tcp net.Conn, addr netip.AddrPort, err error) {
+	port := e.Port
+	if o.Via != nil {
+		port = o.Via.Address.Port
+	}
 	ips, err := e.addresses.get(ctx)
 	if err != nil {
-		return nil, addr, err
+		return nil, addr, o.Via.explain(err)
 	}
 	for i := range ips {
-		addr = netip.AddrPortFrom(ips[(first+i)%len(ips)], e.Port)
+		addr = netip.AddrPortFrom(ips[(first+i)%len(ips)], port)
 		if tcp, err = dialOne(ctx, o.Dial, addr, len(ips)-i); err == nil {
 			break
 		}
 	}
-	return tcp, addr, err
+	if err == nil && o.Via != nil {
+		tcp, err = o.Via.tunnel(ctx, tcp, e.name)
+	}
+	return tcp, addr, o.Via.explain(err)
+}
+
+// dialAgain connects to one address that dialFrom has found.
+func (e *endpoint) dialAgain(ctx context.Context, o *Options, addr netip.AddrPort) (net.Conn, error) {
+	tcp, err := o.Dial(ctx, addr)
+	if err == nil && o.Via != nil {
+		tcp, err = o.Via.tunnel(ctx, tcp, e.name)
+	}
+	return tcp, o.Via.explain(err)
 }
 
 func dialOne(ctx context.Context, dial func(context.Context, netip.AddrPort) (net.Conn, error), a netip.AddrPort, left int) (net.Conn, error) {
@@ -112,9 +124,12 @@ func dialOne(ctx context.Context, dial func(context.Context, netip.AddrPort) (ne
 }
 
 // fail makes an error of what went wrong with an endpoint, which remembers it if it
-// was its own fault.
-func (l *link) fail(class Class, fault Fault, err error) *Error {
+// was its own fault. What a health check met with is remembered by that.
+func (l *link) fail(ex *exchange, class Class, fault Fault, err error) *Error {
 	e := &Error{Class: class, Fault: fault, Endpoint: l.endpoint.name, Err: err}
+	if ex.check {
+		return e
+	}
 	rejected := class == ClientCertRejected
 	if rejected {
 		l.refused()
@@ -126,11 +141,11 @@ func (l *link) fail(class Class, fault Fault, err error) *Error {
 }
 
 func (l *link) dialError(ex *exchange, err error) error {
-	if ex.stopped != nil {
+	if ex.ended() {
 		return ex.stopped
 	}
 	class, fault := dialClass(err)
-	return l.fail(class, fault, err)
+	return l.fail(ex, class, fault, err)
 }
 
 // dialClass tells what it is that no TCP connection could be made.
@@ -155,11 +170,11 @@ func dialFault(err error) Fault {
 }
 
 func (l *link) handshakeError(ex *exchange, err error) error {
-	if ex.stopped != nil {
+	if ex.ended() {
 		return ex.stopped
 	}
 	class, err := handshakeClass(err, l.pool.upstream.opt().HandshakeTimeout)
-	return l.fail(class, FaultUpstream, err)
+	return l.fail(ex, class, FaultUpstream, err)
 }
 
 // handshakeClass tells what it is that a handshake failed, and says so of err.

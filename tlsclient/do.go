@@ -4,22 +4,18 @@ import (
 	"errors"
 	"time"
 
-	"github.com/mtlsproxy/mtlsproxy/tlsclient/http1"
 	"github.com/mtlsproxy/mtlsproxy/tlsclient/rawconn"
 )
-
-// maxAttempts bounds how often one exchange is tried. Idle connections that
-// turned out closed before a byte was written do not count.
-const maxAttempts = 3
 
 // Do sends req and returns once the head of the final response is in resp, which
 // must be closed after an error too. The error is an *Error, or what the
 // request's Client returned.
 //
-// A request is sent again only if it cannot have been seen: nothing was written;
-// or if nothing was answered, the method is idempotent, the whole body is still at
-// hand, and it was the connection's fault: it had been used before, or belonged to an
-// older generation whose certificate was refused, or this end cut it.
+// A request is sent again only if it cannot have been seen, because nothing was written;
+// or if it is idempotent, the whole body is still at hand, nothing was answered, and it
+// was the connection's fault: it had been used before, or belonged to an older generation
+// whose certificate was refused, or this end cut it. Request.Retry allows more. How
+// often, Options.Retry says, but for what this end has brought about itself.
 func (u *Upstream) Do(req *Request, resp *Response) error {
 	ex := &resp.exchange
 	ex.start(u, req)
@@ -30,55 +26,61 @@ func (u *Upstream) Do(req *Request, resp *Response) error {
 	if e := asError(err); e != nil && resp.Endpoint == "" {
 		resp.Endpoint = e.Endpoint
 	}
+	if ex.retries > 0 {
+		u.retried.ended(err)
+	}
 	return err
 }
 
 // try sends the request until it is answered or must not be sent again.
 func (u *Upstream) try(req *Request, resp *Response) error {
 	ex := &resp.exchange
-	var mark http1.State
-	if ex.replayable = !req.hasBody() || req.Body.Complete(); ex.replayable && req.hasBody() {
-		mark = req.Body.Mark()
+	if err := ex.open(); err != nil {
+		return err // before a connection is spent on it
 	}
-	if !ex.replayable {
-		if err := req.Body.Broken(); err != nil {
-			return clientFault(err) // before a connection is spent on it
-		}
-	}
+	var before error // why the attempt before failed
 	fresh := false
 	for {
 		resp.Attempts++
-		c, err := u.acquire(ex, fresh)
-		if err != nil {
-			if !ex.next(err) {
-				return err
-			}
-			u.retries.Add(1)
-			continue
-		}
-		err = resp.roundTrip(c, req)
-		stale := errors.Is(err, rawconn.ErrStale)
-		if !stale {
-			u.countAttempt(c)
-		}
-		if err == nil {
+		err := u.attempt(ex, resp, fresh)
+		if err == nil && ex.policy == nil {
 			return nil
 		}
-		repeat := stale || ex.mayRepeat(c, err)
-		resp.drop()
-		if !repeat {
-			return err
-		}
-		if stale {
+		if errors.Is(err, rawconn.ErrStale) { // nothing was tried
+			resp.drop()
 			resp.Attempts--
-		} else {
-			u.retries.Add(1)
+			fresh = false
+			ex.rewind()
+			continue
 		}
-		fresh = !stale
-		if ex.replayable && req.hasBody() {
-			req.Body.Rewind(mark)
+		if before != nil && isBarred(err) {
+			return before // it says more
 		}
+		reached := resp.conn != nil
+		if !ex.again(resp, err) {
+			why := ex.why(err)
+			if err != nil {
+				resp.drop()
+			}
+			return why
+		}
+		before, fresh = err, fresh || reached && err != nil
+		ex.answered, resp.FirstByte = false, time.Time{}
+		ex.rewind()
 	}
+}
+
+// attempt sends the request over one connection.
+func (u *Upstream) attempt(ex *exchange, resp *Response, fresh bool) error {
+	c, err := u.acquire(ex, fresh)
+	if err != nil {
+		return err
+	}
+	err = resp.roundTrip(c, ex.request)
+	if !errors.Is(err, rawconn.ErrStale) {
+		u.countAttempt(c)
+	}
+	return err
 }
 
 // countAttempt counts a request that was sent on c, or as much of it as could be.

@@ -3,6 +3,7 @@ package tlsclient
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Class names what went wrong, in the words that answers, records and metrics use.
@@ -20,11 +21,12 @@ const (
 	UpstreamTimeout     Class = "upstream_timeout"     // connected, but no answer in time
 	UpstreamReset       Class = "upstream_reset"       // the connection ended before or within the response
 	UpstreamBadResponse Class = "upstream_bad_response"
-	Overloaded          Class = "overloaded"  // every connection was busy for too long
-	BadRequest          Class = "bad_request" // the request's body broke its framing
-	ClientGone          Class = "client_gone" // nobody waits for the answer any more
-	NoEndpoint          Class = "no_endpoint" // all are drained
-	Draining            Class = "draining"    // the daemon is ending
+	Overloaded          Class = "overloaded"   // every connection was busy for too long
+	BadRequest          Class = "bad_request"  // the request's body broke its framing
+	ClientGone          Class = "client_gone"  // nobody waits for the answer any more
+	BreakerOpen         Class = "breaker_open" // every endpoint failed again and again, and is left alone
+	NoEndpoint          Class = "no_endpoint"  // all are drained, or fail their health checks
+	Draining            Class = "draining"     // the daemon is ending, or the connection's generation: see ErrRetired
 	Internal            Class = "internal"
 )
 
@@ -53,7 +55,10 @@ type Error struct {
 	Class    Class
 	Fault    Fault
 	Endpoint string // host:port, if one was chosen
-	Err      error
+	// RetryAfter is when to ask again at the earliest, with BreakerOpen and NoEndpoint; 0:
+	// nobody knows, or at once.
+	RetryAfter time.Duration
+	Err        error
 }
 
 func (e *Error) Error() string {

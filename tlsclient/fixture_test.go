@@ -58,6 +58,8 @@ func options(addrs ...string) tlsclient.Options {
 		ConnectTimeout: 5 * time.Second, HandshakeTimeout: 5 * time.Second, HeaderTimeout: 10 * time.Second,
 		BodyIdleTimeout: 10 * time.Second, ResolveInterval: 15 * time.Second, RetireTimeout: 5 * time.Second,
 		MinVersion: tls.VersionTLS12, Limits: http1.DefaultLimits(),
+		Retry:   tlsclient.RetryOptions{Attempts: 2, Percent: 20, Min: 3},
+		Breaker: tlsclient.BreakerOptions{Failures: 7, OpenMin: time.Second, OpenMax: time.Minute},
 	}
 	for _, addr := range addrs {
 		ap := netip.MustParseAddrPort(addr)

@@ -55,7 +55,7 @@ func ReasonOf(err error) Reason {
 		return ""
 	}
 	first := ReasonOther
-	for _, e := range loadErrors(err) {
+	for _, e := range LoadErrors(err) {
 		if slices.Index(Reasons(), e.Reason) < slices.Index(Reasons(), first) {
 			first = e.Reason
 		}
@@ -63,18 +63,18 @@ func ReasonOf(err error) Reason {
 	return first
 }
 
-// loadErrors returns every LoadError in the tree of err.
-func loadErrors(err error) []*LoadError {
+// LoadErrors returns every LoadError in the tree of err, in order.
+func LoadErrors(err error) []*LoadError {
 	if e, ok := err.(*LoadError); ok {
 		return []*LoadError{e}
 	}
 	var all []*LoadError
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, e := range joined.Unwrap() {
-			all = append(all, loadErrors(e)...)
+			all = append(all, LoadErrors(e)...)
 		}
 	} else if next := errors.Unwrap(err); next != nil {
-		all = loadErrors(next)
+		all = LoadErrors(next)
 	}
 	return all
 }

@@ -30,7 +30,8 @@ type link struct {
 	pool     *pool
 	endpoint *endpoint
 	config   *tls.Config
-	idle     []*conn // the last used at the end
+	idle     []*conn  // the last used at the end
+	standing standing // in the last search for one
 }
 
 func newPool(u *Upstream, g *Generation) *pool {

@@ -169,7 +169,7 @@ func (p *prober) handshake(ctx context.Context, c *tls.Conn, t *tickets) bool {
 	_ = c.Close() // the goodbye changes nothing
 	if p.Err == nil && p.Asked && !p.Accepted {
 		p.Class = Doubtful
-		p.Err = fmt.Errorf("the server made its handshake with everybody, perhaps: the certificate is of none of the CAs that it accepts (its issuer is %q), so it may refuse every request; issue it by one of those, or have the server accept its CA",
+		p.Err = fmt.Errorf("the server made its handshake, but the certificate is of none of the CAs that it accepts (its issuer is %q): it may refuse every request; have it issued by one of those, or have the server accept its CA",
 			p.generation.Leaf.Issuer)
 	}
 	return p.Err == nil
@@ -205,7 +205,7 @@ func (p *prober) awaitVerdict(ctx context.Context, c *tls.Conn, t *tickets) {
 func (p *prober) resumes(ctx context.Context, config *tls.Config) bool {
 	limited, cancel := context.WithTimeout(ctx, p.options.ConnectTimeout+p.options.HandshakeTimeout)
 	defer cancel()
-	tcp, err := p.options.Dial(limited, p.Address)
+	tcp, err := p.endpoint.dialAgain(limited, p.options, p.Address)
 	if err != nil {
 		return false
 	}

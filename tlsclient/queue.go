@@ -8,10 +8,17 @@ import (
 	"github.com/mtlsproxy/mtlsproxy/tlsclient/rawconn"
 )
 
-// waiter is an exchange that waits for a connection. It is sent a connection, or
-// nil for the right to open one; the channel is closed with the upstream.
+// waiter is an exchange that waits for a connection. It is sent an offer; the channel is
+// closed with the upstream.
 type waiter struct {
-	ready chan *conn
+	ready chan offer
+}
+
+// offer is a connection, or the reason why there will be none, or else the right to open
+// one.
+type offer struct {
+	conn *conn
+	err  error
 }
 
 // await waits in the queue until there is a connection or the right to open one,
@@ -25,12 +32,12 @@ func (u *Upstream) await(w *waiter, ex *exchange) (*conn, error) {
 	defer tick.Stop()
 	for {
 		select {
-		case c, ok := <-w.ready:
+		case o, ok := <-w.ready:
 			switch {
 			case !ok:
 				return nil, errDraining()
-			case c != nil:
-				return c, nil
+			case o.conn != nil || o.err != nil:
+				return o.conn, o.err
 			}
 			return u.connectWaited(ex)
 		case <-limit.C:
@@ -69,10 +76,10 @@ func (u *Upstream) leave(w *waiter) {
 	if i >= 0 {
 		return
 	}
-	switch c, ok := <-w.ready; {
-	case c != nil:
-		u.release(c, true)
-	case ok:
+	switch o, ok := <-w.ready; {
+	case o.conn != nil:
+		u.release(o.conn, true)
+	case ok && o.err == nil:
 		u.mu.Lock()
 		u.freed(1)
 		u.mu.Unlock()
@@ -91,6 +98,6 @@ func (u *Upstream) freed(n int) {
 	u.open -= n
 	for len(u.waiters) > 0 && u.open < u.opt().MaxConns {
 		u.open++
-		u.nextWaiter().ready <- nil
+		u.nextWaiter().ready <- offer{}
 	}
 }

@@ -2,7 +2,9 @@ package tlsclient
 
 import "time"
 
-// refused is told that the server does not take the certificate that l shows.
+// refused is told that the server does not take the certificate that l shows. Nothing is
+// cut for it: a connection of an older generation carries no exchange but the one that it
+// had when it was replaced, which the server has taken with that very certificate.
 func (l *link) refused() {
 	if !l.pool.retired.Load() { // otherwise a newer one is in use already
 		l.pool.upstream.tellRejected()

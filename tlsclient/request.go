@@ -8,7 +8,8 @@ import (
 
 // Client is who a request is sent for.
 type Client interface {
-	// Abandoned is asked about twice a second while an exchange waits, not
+	// Abandoned is asked about twice a second while an exchange waits, more often between
+	// two attempts, not
 	// always on the goroutine that called Do. An error ends the exchange with it.
 	Abandoned() error
 	// Informational is given each response with a 1xx status other than 101. The
@@ -35,6 +36,7 @@ type Request struct {
 	WebSocket  bool // ask to switch to websocket
 	Idempotent bool // may be repeated, RFC 9110 9.2.2
 	Client     Client
+	Retry      *RetryPolicy // when to send it again beside what is always safe; nil: never
 
 	Begun time.Time // when the exchange began; zero: with Do
 }

@@ -39,6 +39,7 @@ type Response struct {
 func (r *Response) roundTrip(c *conn, req *Request) error {
 	r.conn = c
 	c.uses++
+	r.exchange.tryEnd = r.exchange.tryUntil()
 	r.Endpoint, r.Reused = c.link.endpoint.name, c.uses > 1
 	r.TLSVersion, r.Serial, r.Generation = c.version, c.serial, c.link.pool.generation
 	c.begin(&r.exchange)
@@ -60,13 +61,16 @@ func (r *Response) roundTrip(c *conn, req *Request) error {
 		if informational == maxInformational {
 			return r.bad(errors.New("too many informational responses"))
 		}
+		r.exchange.informed = true
 		if err := req.Client.Informational(&r.Response); err != nil {
 			r.exchange.stopped = err
 			return err
 		}
 	}
-	r.exchange.due = true
-	c.link.answered(r.Status)
+	r.exchange.due, r.exchange.tryEnd = true, time.Time{}
+	if !r.exchange.check {
+		c.link.answered(r.Status)
+	}
 	if c.sock.Held() {
 		return r.bad(errors.New("it came before the request"))
 	}
@@ -75,6 +79,10 @@ func (r *Response) roundTrip(c *conn, req *Request) error {
 	}
 	r.Body.Open(&c.reader, r.Framing, r.Length, c.cleanFn)
 	r.Body.DropTrailers = r.Private
+	c.headed = true
+	if c.pass.probe || r.Status == 101 { // the rest may take long
+		c.link.pool.upstream.alive(c)
+	}
 	return nil
 }
 
@@ -159,7 +167,27 @@ func (r *Response) Ready() ([]byte, error) {
 
 // bad is a response that breaks the protocol.
 func (r *Response) bad(err error) error {
-	return r.conn.link.fail(UpstreamBadResponse, FaultUpstream, fmt.Errorf("bad response: %w", err))
+	return r.fail(UpstreamBadResponse, fmt.Errorf("bad response: %w", err))
+}
+
+// fail makes an error of what was the upstream's fault. Its breaker counts it, unless it
+// is the end of an idle connection, or of waiting for a client that takes its time.
+func (r *Response) fail(class Class, err error) *Error {
+	c, ex := r.conn, &r.exchange
+	stale := class == UpstreamReset && c.uses > 1 && !ex.answered
+	if !stale && (class == UpstreamBadResponse || !ex.upload.waiting()) {
+		c.came = failed
+	}
+	return c.link.fail(ex, class, FaultUpstream, err)
+}
+
+// late is the end of an exchange that took too long in all, or whose client is gone.
+func (r *Response) late() error {
+	ex := &r.exchange
+	if e := asError(ex.stopped); e != nil && e.Fault == FaultUpstream && !r.conn.headed && !ex.upload.waiting() {
+		r.conn.came = failed
+	}
+	return ex.stopped
 }
 
 // readError explains why no head came.
@@ -170,21 +198,21 @@ func (r *Response) readError(err error) error {
 	if cause := r.interrupted(); cause != nil {
 		return cause
 	}
-	l := r.conn.link
-	o := l.pool.upstream.opt()
 	switch {
 	case errors.Is(err, rawconn.ErrStale):
 		return err
 	case errors.Is(err, os.ErrDeadlineExceeded) && r.exchange.tick() != nil:
-		return r.exchange.stopped
+		return r.late()
+	case errors.Is(err, os.ErrDeadlineExceeded) && r.exchange.overTry():
+		return r.fail(UpstreamTimeout, fmt.Errorf("no response within %v, the bound of one try", r.exchange.policy.PerTry))
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return l.fail(UpstreamTimeout, FaultUpstream, fmt.Errorf("no response within %v", o.HeaderTimeout))
+		return r.fail(UpstreamTimeout, fmt.Errorf("no response within %v", r.conn.link.pool.upstream.opt().HeaderTimeout))
 	case remoteAlert(err) != nil:
-		return l.fail(alertClass(err), FaultUpstream, err)
+		return r.fail(alertClass(err), err)
 	case errors.Is(err, io.EOF):
-		return l.fail(UpstreamReset, FaultUpstream, errors.New("the connection ended before the response did"))
+		return r.fail(UpstreamReset, errors.New("the connection ended before the response did"))
 	}
-	return l.fail(UpstreamReset, FaultUpstream, err)
+	return r.fail(UpstreamReset, err)
 }
 
 // bodyError explains why the body did not go on.
@@ -192,18 +220,17 @@ func (r *Response) bodyError(err error) error {
 	if cause := r.interrupted(); cause != nil {
 		return cause
 	}
-	l := r.conn.link
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded) && r.exchange.tick() != nil:
 		return r.exchange.stopped
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return l.fail(UpstreamTimeout, FaultUpstream, fmt.Errorf("the response paused for more than %v", l.pool.upstream.opt().BodyIdleTimeout))
+		return r.fail(UpstreamTimeout, fmt.Errorf("the response paused for more than %v", r.conn.link.pool.upstream.opt().BodyIdleTimeout))
 	case isProtocol(err):
 		return r.bad(err)
 	case alertClass(err) == ClientCertRejected:
-		return l.fail(ClientCertRejected, FaultUpstream, err)
+		return r.fail(ClientCertRejected, err)
 	}
-	return l.fail(UpstreamReset, FaultUpstream, err)
+	return r.fail(UpstreamReset, err)
 }
 
 // interrupted is why our own side ended the exchange, if it did.
@@ -214,7 +241,7 @@ func (r *Response) interrupted() error {
 		}
 	}
 	if r.exchange.stopped != nil {
-		return r.exchange.stopped
+		return r.late()
 	}
 	if e := r.conn.doomed(); e != nil {
 		return e
@@ -234,7 +261,31 @@ func (r *Response) Close() {
 	if r.conn != nil {
 		r.finish(r.reusable())
 	}
+	r.exchange.replay.free()
 }
+
+// discard ends an attempt that another one follows. What is at hand of a response is
+// read, so that its connection may be used again.
+func (r *Response) discard(err error) {
+	switch {
+	case r.conn == nil:
+		return
+	case err != nil:
+		r.drop()
+		return
+	}
+	for n := 0; n < maxDiscard; {
+		p, err := r.Ready()
+		if p == nil || err != nil {
+			break
+		}
+		n += len(p)
+	}
+	r.finish(r.reusable())
+}
+
+// maxDiscard is how much of a response that is not wanted is read.
+const maxDiscard = 64 << 10
 
 // drop ends an attempt that failed.
 func (r *Response) drop() {
@@ -247,6 +298,12 @@ func (r *Response) reusable() bool {
 	c := r.conn
 	return r.Body.Done() && !r.Response.Close && r.Status != 101 && r.sent() &&
 		c.reader.Empty() && c.records.drained(c.tls)
+}
+
+// sentWhole is sent without waiting for it.
+func (r *Response) sentWhole() bool {
+	up := r.exchange.upload
+	return up == nil || up.finished() && up.succeeded()
 }
 
 // sent reports whether the request went out whole.
@@ -267,6 +324,13 @@ func (r *Response) finish(reusable bool) {
 	if up := r.exchange.upload; up != nil {
 		up.stop()
 		r.exchange.upload = nil
+	}
+	if c.headed && c.came == unknown && r.Body.Done() {
+		c.came = answered
+	}
+	if c.slack {
+		c.slack = false
+		c.sock.SetUserTimeout(userTimeout)
 	}
 	c.end()
 	c.dropBuffer()

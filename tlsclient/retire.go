@@ -1,10 +1,14 @@
 package tlsclient
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 )
+
+// ErrRetired is why an exchange was cut at the retire deadline. Its class is Draining.
+var ErrRetired = errors.New("it belonged to a generation that was replaced")
 
 // doom is why a connection was cut while it was in use.
 type doom struct {
@@ -109,9 +113,9 @@ func (p *pool) silence() {
 // overstayed dooms what is busy at the retire deadline, span after it was replaced.
 func (p *pool) overstayed(span time.Duration) []*conn {
 	g := p.generation
-	return p.doomBusy(false, closedRetired, &Error{Class: UpstreamReset, Fault: FaultSelf,
-		Err: fmt.Errorf("the connection was cut by this end: it belonged to generation %d of identity %q, which was replaced %v ago; pool.retire_timeout is how long an exchange may go on",
-			g.Number, g.Identity, span)})
+	return p.doomBusy(false, closedRetired, &Error{Class: Draining, Fault: FaultSelf,
+		Err: fmt.Errorf("the connection was cut by this end: %w: generation %d of identity %q, replaced %v ago; pool.retire_timeout is how long an exchange may go on",
+			ErrRetired, g.Number, g.Identity, span)})
 }
 
 // expired reports whether no connection of the pool may live any more at now.

@@ -89,7 +89,7 @@ func TestBusyConnectionOfAnOldGenerationIsCutAtTheRetireDeadline(t *testing.T) {
 	f.server.Wait(t, "the request", func(s tlstest.Stats) bool { return s.Requests == 1 })
 	f.upstream.Use(f.generation(t, 2))
 	a := <-done
-	a.refused(t, tlsclient.UpstreamReset, tlsclient.FaultSelf)
+	a.refused(t, tlsclient.Draining, tlsclient.FaultSelf)
 	a.says(t, "generation 1", `identity "default"`, "replaced 50ms ago", "pool.retire_timeout", f.server.Addr)
 	s := f.upstream.State()
 	if s.Closed["retired"] != 1 || s.Open != 0 || s.Endpoints[0].Failures != 0 {
@@ -102,7 +102,7 @@ func TestRetireTimeoutOfZeroCutsAtOnce(t *testing.T) {
 	done := f.behind("POST")
 	f.server.Wait(t, "the request", func(s tlstest.Stats) bool { return s.Requests == 1 })
 	f.upstream.Use(f.generation(t, 2))
-	(<-done).refused(t, tlsclient.UpstreamReset, tlsclient.FaultSelf)
+	(<-done).refused(t, tlsclient.Draining, tlsclient.FaultSelf)
 }
 
 // It was our doing that there is no answer, so the upstream is asked once more.
@@ -133,7 +133,7 @@ func TestRequestIsNotRepeatedAfterAPartOfItsAnswerWasCut(t *testing.T) {
 	}
 	f.upstream.Use(f.generation(t, 2))
 	a.read()
-	a.refused(t, tlsclient.UpstreamReset, tlsclient.FaultSelf)
+	a.refused(t, tlsclient.Draining, tlsclient.FaultSelf)
 	if s := f.server.Stats(); s.Requests != 1 {
 		t.Errorf("the server saw %d requests, want 1", s.Requests)
 	}

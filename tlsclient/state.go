@@ -72,7 +72,8 @@ type State struct {
 	Resumed  uint64            // of those, with a resumed TLS session
 	Reused   uint64            // exchanges on a connection that had carried one before
 	Closed   map[string]uint64 // connections by reason
-	Retries  uint64            // requests sent again, or tried at another endpoint
+	Retries  uint64            // attempts after the first
+	Retried  map[string]uint64 // exchanges with some, and attempts that were not made: see Retry… for the keys
 	Rejected uint64            // exchanges that waited in vain for a connection
 
 	Endpoints []EndpointState // in the order of Options
@@ -102,11 +103,47 @@ type EndpointState struct {
 	Busy      int          // connections of the present generation
 	Drained   bool
 	Down      bool      // no connection could be made the last time
-	Shunned   time.Time // until when it is tried only after all others
+	Shunned   time.Time // until when its breaker is open; zero or past: it is not
 	Attempts  uint64    // exchanges that were given a connection to it, or should have been
 	Failures  uint64    // that were its own fault
 	LastError *Error    // nil: none yet
 	LastTime  time.Time // of LastError
+
+	Breaker             Breaker
+	Until               time.Time // when Breaker is Open: when it becomes HalfOpen
+	ConsecutiveFailures int       // of exchanges, by the upstream's fault
+	Opened              uint64    // times the breaker has
+	Probes              uint64    // exchanges that were let through to find out
+	Ejected             bool      // no exchange goes there but a probe: the breaker is not closed, or the endpoint is ill
+	Share               float64   // of its full share of exchanges; below 1 for a while after it has recovered
+
+	Health HealthState
+}
+
+// HealthState is what the checks of an endpoint have found.
+type HealthState struct {
+	Checked bool      // there are checks, and there has been one
+	Ill     bool      // it has failed them
+	Last    error     // of the last one; nil: it was good
+	Time    time.Time // of the last one
+	Passed  uint64
+	Failed  uint64
+}
+
+// The keys of State.Retried.
+const (
+	RetryAnswered   = "answered"    // in the end
+	RetryFailed     = "failed"      // in the end too
+	RetryRetracted  = "retracted"   // the client was gone, or wrong
+	RetryOverBudget = "over_budget" // not made: there have been too many
+	RetryNoTime     = "no_time"     // not made: the exchange's time would have been over, or Retry-After was too long
+)
+
+func (r *retried) get() map[string]uint64 {
+	return map[string]uint64{
+		RetryAnswered: r.answered.Load(), RetryFailed: r.failed.Load(), RetryRetracted: r.retracted.Load(),
+		RetryOverBudget: r.overBudget.Load(), RetryNoTime: r.noTime.Load(),
+	}
 }
 
 // State returns the upstream as it is now.
@@ -117,7 +154,7 @@ func (u *Upstream) State() State {
 		Open: u.open, Waiting: len(u.waiters),
 		Opened: u.count.opened, Resumed: u.count.resumed, Reused: u.reused.Load(),
 		Closed:  make(map[string]uint64, closings),
-		Retries: u.retries.Load(), Rejected: u.rejected.Load(),
+		Retries: u.retried.sent.Load(), Retried: u.retried.get(), Rejected: u.rejected.Load(),
 	}
 	for why := keep + 1; why < closings; why++ {
 		s.Closed[closingNames[why]] = u.count.closed[why]
@@ -133,8 +170,9 @@ func (u *Upstream) State() State {
 	for _, p := range u.old {
 		s.Generations = append(s.Generations, p.state())
 	}
+	now := time.Now()
 	for i, e := range u.endpoints {
-		es := e.state()
+		es := e.state(now)
 		if u.pool != nil {
 			es.Idle = len(u.pool.links[i].idle)
 		}
@@ -157,9 +195,16 @@ func (p *pool) state() GenerationState {
 }
 
 // state is what the endpoint itself knows. The upstream's mutex is held.
-func (e *endpoint) state() EndpointState {
+func (e *endpoint) state(now time.Time) EndpointState {
+	b, h := &e.breaker, &e.health
 	s := EndpointState{
-		Address: e.name, Pending: e.pending, Drained: e.drained, Down: e.down, Shunned: e.shunned, Attempts: e.attempts.Load(),
+		Address: e.name, Pending: e.pending, Drained: e.drained, Down: e.down, Attempts: e.attempts.Load(),
+		Breaker: b.position(now), ConsecutiveFailures: b.failures, Opened: b.opened, Probes: b.probes,
+		Ejected: b.open || e.ill, Share: b.share(now),
+		Health: HealthState{Checked: h.checking && !h.time.IsZero(), Ill: e.ill, Last: h.last, Time: h.time, Passed: h.passed, Failed: h.lost},
+	}
+	if s.Breaker == Open {
+		s.Until, s.Shunned = b.until, b.until
 	}
 	s.IPs, s.NoIP = e.addresses.present()
 	s.Failures, s.LastError, s.LastTime = e.troubles.get()
@@ -188,11 +233,15 @@ func (u *Upstream) Resume(address string) []string {
 	return u.each(address, func(e *endpoint) { e.drained = false })
 }
 
-// Reset forgets that an endpoint, or all with an empty name, could not be reached.
+// Reset forgets what exchanges and checks have found wrong with an endpoint, or with all
+// with an empty name: it is used as if nothing had been.
 func (u *Upstream) Reset(address string) []string {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.each(address, func(e *endpoint) { e.shunned, e.down = time.Time{}, false })
+	return u.each(address, func(e *endpoint) {
+		e.breaker.reset()
+		e.down, e.ill, e.health.run = false, false, 0
+	})
 }
 
 func (u *Upstream) each(address string, do func(*endpoint)) (names []string) {

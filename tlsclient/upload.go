@@ -21,20 +21,27 @@ func (r *Response) send(req *Request) error {
 	out := o.Buffers.Get()
 	defer o.Buffers.Put(out)
 	head := req.appendHead(out[:0])
-	if !req.hasBody() || r.exchange.replayable {
+	if ex := &r.exchange; ex.buffered || ex.replay.whole {
 		c.sock.Hold(c.uses > 1)
 		defer c.sock.Release()
+		if ex.replay.whole {
+			return writeReplay(c, head, req, &ex.replay)
+		}
 		return writeWhole(c, head, req)
 	}
 	if c.uses > 1 && !c.sock.Quiet() {
 		return rawconn.ErrStale
 	}
-	up := &upload{conn: c, request: req, done: make(chan struct{}), buffers: o.Buffers}
+	up := &upload{conn: c, request: req, copy: &r.exchange.replay, done: make(chan struct{}), buffers: o.Buffers}
 	first, err := up.next(head)
 	if err != nil {
 		return err
 	}
+	if o.BodyIdleTimeout > userTimeout || o.BodyIdleTimeout == 0 {
+		c.patient(o.BodyIdleTimeout)
+	}
 	if _, err := c.tls.Write(first); err != nil {
+		up.copy.over.Store(true) // nobody reads the rest
 		return err
 	}
 	r.exchange.upload = up
@@ -73,12 +80,41 @@ func writeWhole(c *conn, out []byte, req *Request) error {
 	return err
 }
 
+// writeReplay writes a head and the copy of a body.
+func writeReplay(c *conn, out []byte, req *Request, r *replay) error {
+	if req.Framing == http1.Chunked && r.size > 0 {
+		out = http1.AppendChunkSize(out, r.size)
+	}
+	for i := 0; i < r.size; {
+		if _, err := c.tls.Write(out); err != nil {
+			return err
+		}
+		p := r.from(i)
+		out = append(out[:0], p...)
+		i += len(p)
+	}
+	if req.Framing == http1.Chunked {
+		if _, err := c.tls.Write(out); err != nil {
+			return err
+		}
+		out = out[:0]
+		if r.size > 0 {
+			out = append(out, '\r', '\n')
+		}
+		out = http1.AppendLastChunk(out, req.Body.Trailers)
+	}
+	_, err := c.tls.Write(out)
+	return err
+}
+
 // upload sends what remains of a request's body while the response is awaited.
 type upload struct {
 	conn    *conn
 	request *Request
+	copy    *replay // for another attempt
 	buffers *rawconn.Buffers
 
+	reading atomic.Bool // it waits for the client
 	last    atomic.Bool // the end of the body is on its way, or out
 	stopped atomic.Bool
 	broken  atomic.Bool   // the client's side failed; err is set before
@@ -90,7 +126,7 @@ func (u *upload) run() {
 	defer close(u.done)
 	buf := u.buffers.Get()
 	defer u.buffers.Put(buf)
-	for !u.last.Load() && !u.stopped.Load() {
+	for !u.last.Load() && !u.stopped.Load() && (u.err == nil || u.copying()) {
 		out, err := u.gather(buf[:0])
 		if err != nil {
 			u.err = clientFault(err)
@@ -98,17 +134,28 @@ func (u *upload) run() {
 			u.conn.cut()
 			return
 		}
+		if u.err != nil {
+			continue // it is copied only
+		}
 		if _, err := u.conn.tls.Write(out); err != nil {
 			u.err = err // it may still have answered, so the response is awaited
-			return
+			if !u.copying() {
+				return
+			}
 		}
 	}
+	u.copy.whole = u.last.Load() && u.copying()
 }
+
+// copying reports whether the body may be sent again.
+func (u *upload) copying() bool { return u.copy.wanted && !u.copy.over.Load() }
 
 // gather waits for more of the body and frames it. Chunks that are at hand go
 // together: a client's small ones must not each become a record.
 func (u *upload) gather(dst []byte) ([]byte, error) {
+	u.reading.Store(true)
 	p, err := u.request.Body.Next()
+	u.reading.Store(false)
 	for {
 		if err != nil && !errors.Is(err, io.EOF) {
 			return nil, err
@@ -140,6 +187,7 @@ func (u *upload) next(head []byte) ([]byte, error) {
 
 // frame puts p under the request's framing; end marks the end of the body.
 func (u *upload) frame(dst, p []byte, end bool) []byte {
+	u.copy.add(p)
 	if u.request.Framing == http1.ByLength {
 		if u.request.Body.Done() {
 			u.last.Store(true)
@@ -180,6 +228,9 @@ func (u *upload) finished() bool {
 		return false
 	}
 }
+
+// waiting reports whether it is the client that is waited for. There may be no upload.
+func (u *upload) waiting() bool { return u != nil && u.reading.Load() }
 
 // finishTime is how long the write of a body's end may still take once the
 // response to it is complete.

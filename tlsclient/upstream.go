@@ -15,8 +15,8 @@ import (
 	"github.com/mtlsproxy/mtlsproxy/tlsclient/rawconn"
 )
 
-// Options describe an upstream. Name, Endpoints, ServerName, Pins and MinVersion are
-// what its connections are made of; the others Tune can change.
+// Options describe an upstream. Name, Endpoints, ServerName, Pins, MinVersion, Source and
+// the address of Via are what its connections are made of; the others Tune can change.
 type Options struct {
 	Name      string
 	Endpoints []Address // at least one
@@ -24,6 +24,9 @@ type Options struct {
 	ServerName string // SNI and the name to verify; empty: the endpoint's host
 	Pins       []Pin  // verified in place of the name; empty: the name is
 	MinVersion uint16 // tls.VersionTLS12 or higher; 0: 1.2
+
+	Via    *Via       // the proxy that connects to the endpoints; nil: none
+	Source netip.Addr // the local address of connections; the zero Addr: the system's choice
 
 	MaxConns    int           // connections in all, over all endpoints
 	MaxIdle     int           // above it, connections not needed for a second are closed
@@ -41,6 +44,10 @@ type Options struct {
 	RetireTimeout   time.Duration // how long busy connections of an older generation may go on; 0: they are cut at once
 	Limits          http1.Limits
 
+	Retry   RetryOptions
+	Breaker BreakerOptions
+	Health  HealthOptions
+
 	// Rejected is called when the server has refused the certificate of the present
 	// generation, by an alert or with 400, 401 or 403: a newer one may be at hand. It is
 	// called at most once a second, on an exchange's goroutine, and must return soon.
@@ -53,14 +60,15 @@ type Options struct {
 	// These stay what they were at NewUpstream.
 	Buffers  *rawconn.Buffers                                              // nil: its own
 	Resolver Resolver                                                      // nil: net.DefaultResolver
-	Dial     func(ctx context.Context, a netip.AddrPort) (net.Conn, error) // nil: TCP
+	Dial     func(ctx context.Context, a netip.AddrPort) (net.Conn, error) // nil: TCP from Source
 }
 
 // Alike reports whether connections made by o and by other are the same, so that an
 // upstream can go from one to the other by Tune.
 func (o *Options) Alike(other *Options) bool {
 	return o.Name == other.Name && slices.Equal(o.Endpoints, other.Endpoints) && o.ServerName == other.ServerName &&
-		slices.Equal(o.Pins, other.Pins) && o.MinVersion == other.MinVersion
+		slices.Equal(o.Pins, other.Pins) && o.MinVersion == other.MinVersion &&
+		o.Via.same(other.Via) && o.Source == other.Source
 }
 
 // Address is the host and port of an endpoint.
@@ -84,30 +92,34 @@ type Upstream struct {
 	lack    *Error  // why there is no generation
 	open    int     // connections of all generations, those being dialled included
 	waiters []*waiter
-	turn    int // where the search for the least pending endpoint begins
+	turn    int // which endpoint is compared with another
+	budget  budget
 	closed  bool
 	count   counters
 
-	retries  atomic.Uint64
+	retried  retried
 	reused   atomic.Uint64 // exchanges on a connection that had carried one before
 	rejected atomic.Uint64 // exchanges that waited in vain for a connection
 	begun    time.Time
-	told     atomic.Int64 // nanoseconds after begun when Options.Rejected was called last; 0: never
+	told     atomic.Int64    // nanoseconds after begun when Options.Rejected was called last; 0: never
+	ctx      context.Context // of the background work
 	cancel   context.CancelFunc
 	tasks    sync.WaitGroup
 }
 
-// endpoint is one address of the upstream. Its pending count is guarded by the
+// endpoint is one address of the upstream. What changes of it is guarded by the
 // upstream's mutex.
 type endpoint struct {
 	Address
-	name      string // host:port
-	addresses *addresses
-	pending   int       // exchanges that use or want a connection to it
-	shunned   time.Time // until when it is tried only after all others
-	drained   bool      // by hand: it is not tried
-	down      bool      // no connection could be made the last time
-	next      int       // which of its addresses is dialled first
+	name      string     // host:port
+	addresses *addresses // its own, or those of the proxy it is reached through
+	pending   int        // exchanges that use or want a connection to it
+	drained   bool       // by hand: it is not tried
+	ill       bool       // it fails its health checks: it is not tried
+	down      bool       // no connection could be made the last time
+	breaker   breaker
+	health    health
+	next      int // which of its addresses is dialled first
 	attempts  atomic.Uint64
 	troubles  troubles
 }
@@ -125,23 +137,35 @@ func NewUpstream(o Options) *Upstream {
 		o.Buffers = new(rawconn.Buffers)
 	}
 	if o.Dial == nil {
-		o.Dial = dialTCP
+		o.Dial = dialer{source: o.Source}.dial
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	u := &Upstream{cancel: cancel, begun: time.Now()}
+	u := &Upstream{ctx: ctx, cancel: cancel, begun: time.Now()}
 	u.options.Store(&o)
-	for _, a := range o.Endpoints {
-		u.endpoints = append(u.endpoints, &endpoint{Address: a, name: a.String(), addresses: newAddresses(a.Host, o.Resolver)})
-	}
-	for _, e := range u.endpoints {
-		if !e.addresses.literal() {
-			u.tasks.Go(func() {
-				e.addresses.follow(ctx, func() time.Duration { return u.opt().ResolveInterval }, u.dropMoved)
-			})
+	if o.Via != nil {
+		via := u.lookUp(o.Via.Address.Host, o.Resolver)
+		for _, a := range o.Endpoints {
+			u.endpoints = append(u.endpoints, &endpoint{Address: a, name: a.String(), addresses: via})
+		}
+	} else {
+		for _, a := range o.Endpoints {
+			u.endpoints = append(u.endpoints, &endpoint{Address: a, name: a.String(), addresses: u.lookUp(a.Host, o.Resolver)})
 		}
 	}
 	u.tasks.Go(func() { u.tend(ctx) })
+	u.startChecks()
 	return u
+}
+
+// lookUp follows the addresses of a host.
+func (u *Upstream) lookUp(host string, r Resolver) *addresses {
+	a := newAddresses(host, r)
+	if !a.literal() {
+		u.tasks.Go(func() {
+			a.follow(u.ctx, func() time.Duration { return u.opt().ResolveInterval }, u.dropMoved)
+		})
+	}
+	return a
 }
 
 // Name returns the upstream's name.
@@ -162,6 +186,12 @@ func (u *Upstream) Tune(o Options) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.options.Store(&o)
+	if o.Breaker.Failures == 0 && was.Breaker.Failures > 0 {
+		for _, e := range u.endpoints {
+			e.breaker.reset()
+		}
+	}
+	u.startChecks()
 	u.freed(0) // a larger pool has room for those who wait
 }
 

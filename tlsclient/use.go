@@ -20,6 +20,9 @@ func (u *Upstream) Use(g *Generation) {
 	if !u.closed {
 		next.timer = time.AfterFunc(time.Until(g.Leaf.NotAfter), next.ring)
 	}
+	for _, e := range u.endpoints { // it may have been the certificate
+		e.breaker.hasten(time.Now())
+	}
 	u.mu.Unlock()
 	closeAll(idle)
 }

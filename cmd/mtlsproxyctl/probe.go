@@ -19,8 +19,10 @@ type certsProbeCmd struct {
 func (certsProbeCmd) Help() string {
 	return `The daemon makes a handshake with each endpoint, with what is staged for the identity
 or else with what is in use, and says who the server is, whether it asked for a
-certificate and takes ours, and what was agreed. Exchanges are not touched. It exits
-with 1 if any endpoint fails.`
+certificate and takes ours, and what was agreed. Exchanges are not touched, and no
+request is sent: a server that refuses certificates only in its answers is not found
+out, but doubtful if it accepts other CAs than ours. It exits with 1 if any endpoint
+fails or is doubtful.`
 }
 
 // Run probes.
@@ -45,10 +47,13 @@ func (x *control) writeProbed(w io.Writer, p api.Probed) error {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s of identity %q, %s\n", which, text.Safe(p.Identity), text.Safe(p.Serial))
-	failed := 0
+	failed, doubtful := 0, 0
 	for i := range p.Endpoints {
 		e := &p.Endpoints[i]
-		if !e.OK {
+		switch {
+		case e.Class == api.ProbeDoubtful:
+			doubtful++
+		case !e.OK:
 			failed++
 		}
 		b.WriteString("\n" + x.verdict(e) + "  " + text.Safe(e.Upstream+"/"+e.Endpoint) + "\n" + x.findings(e))
@@ -56,6 +61,8 @@ func (x *control) writeProbed(w io.Writer, p api.Probed) error {
 	switch n := len(p.Endpoints); {
 	case n == 0:
 		b.WriteString("\nthere is no endpoint to try it with\n")
+	case failed == 0 && doubtful > 0:
+		fmt.Fprintf(&b, "\n%s\n", x.page.Paint(text.Warn, fmt.Sprintf("doubtful: %d of %s", doubtful, text.Number(n, "endpoint"))))
 	case failed == 0:
 		fmt.Fprintf(&b, "\n%s\n", x.page.Paint(text.Good, "ok: "+text.Number(n, "endpoint")))
 	default:
@@ -70,6 +77,8 @@ func (x *control) verdict(e *api.ProbedEndpoint) string {
 		return x.page.Paint(text.Good, "ok")
 	case e.Class == "":
 		return x.page.Paint(text.Bad, "failed")
+	case e.Class == api.ProbeDoubtful:
+		return x.page.Paint(text.Warn, api.ProbeDoubtful)
 	}
 	return x.page.Paint(text.Bad, text.Safe(e.Class))
 }
@@ -85,6 +94,9 @@ type finding struct {
 // findings are what a probe of an endpoint has found out, with what matters most first.
 func (x *control) findings(e *api.ProbedEndpoint) string {
 	list := []finding{{name: "error", values: one(e.Error), tone: text.Bad}, x.chain(e.Chain)}
+	if e.Class == api.ProbeDoubtful {
+		list[0].name, list[0].tone = "doubt", text.Warn
+	}
 	if e.TLSVersion != "" || e.Asked { // it came that far
 		list = append(list, asked(e), accepts(e.Accepts))
 	}

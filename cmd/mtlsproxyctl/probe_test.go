@@ -38,6 +38,9 @@ func TestAProbeExitsWithItsVerdict(t *testing.T) {
 	f(exitFailed, "\nfailed: 1 of 2 endpoints\n", api.Probed{Endpoints: []api.ProbedEndpoint{good, bad}})
 	f(exitFailed, "\n}\n", api.Probed{Endpoints: []api.ProbedEndpoint{bad}}, "--json")
 	f(exitFailed, "", api.Probed{Endpoints: []api.ProbedEndpoint{bad}}, "--quiet")
+	doubt := api.ProbedEndpoint{Endpoint: "c:1", Class: api.ProbeDoubtful, Error: "it accepts other CAs", Asked: true, Accepts: []string{"CN=Other"}}
+	f(exitFailed, "\ndoubtful: 1 of 2 endpoints\n", api.Probed{Endpoints: []api.ProbedEndpoint{good, doubt}})
+	f(exitFailed, "\nfailed: 1 of 3 endpoints\n", api.Probed{Endpoints: []api.ProbedEndpoint{good, bad, doubt}})
 	f(exitOK, "\nthere is no endpoint to try it with\n", api.Probed{OK: true})
 }
 
@@ -46,4 +49,20 @@ func TestAProbeOfWhatIsNotThere(t *testing.T) {
 	d.says("POST /v1/certs/probe", refuse(http.StatusNotFound, api.NotFound, `there is no identity or upstream "x"`, "there are: default, billing"))
 	host{socket: d.socket}.execute(t, "certs", "probe", "x").want(t, result{code: exitFailed,
 		stderr: "mtlsproxyctl: there is no identity or upstream \"x\"\nhint: there are: default, billing\n"})
+}
+
+func TestAProbeSaysWhyAnEndpointIsDoubtful(t *testing.T) {
+	d := newDaemon(t)
+	d.says("POST /v1/certs/probe", asJSON(http.StatusOK, api.Probed{Identity: "default", Serial: "1f", Endpoints: []api.ProbedEndpoint{{
+		Upstream: "u", Endpoint: "c:1", Class: api.ProbeDoubtful, Error: "it may refuse every request", Asked: true, Accepts: []string{"CN=Other"}, TLSVersion: "1.3",
+	}}}))
+	r := host{socket: d.socket}.execute(t, "certs", "probe", "default")
+	for _, line := range []string{
+		"doubtful  u/c:1", "  doubt     it may refuse every request",
+		"  client    it asked for a certificate; ours is of none of the CAs that it accepts", "  accepts   CN=Other",
+	} {
+		if !strings.Contains(r.stdout, "\n"+line+"\n") {
+			t.Errorf("it does not say %q but\n%s", line, r.stdout)
+		}
+	}
 }

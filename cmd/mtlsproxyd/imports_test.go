@@ -36,7 +36,7 @@ var imports = map[string][]string{
 	"service/admin/api": nil,
 	"service/caller":    {"github.com/mdlayher/netlink", "golang.org/x/sys/unix"},
 	"service/config":    {"github.com/pelletier/go-toml/v2", "github.com/pelletier/go-toml/v2/unstable"},
-	"service/identity":  {"service/watch", "tlsclient"},
+	"service/identity":  {"service/watch", "tlsclient", "golang.org/x/sys/unix"},
 	"service/front":     {"service/caller", "tlsclient/http1", "tlsclient/rawconn"},
 	"service/proxy": {
 		"journal", "limiter", "service/caller", "service/front", "tlsclient", "tlsclient/http1", "tlsclient/rawconn",

@@ -36,7 +36,7 @@ type broken struct {
 	tally           tally
 	stash           string            // a directory of its own, on the same file system
 	old, bad, mends *tlstest.Identity // in use, half of what comes, and what mends it
-	ca              *tlstest.CA
+	ca, dead        *tlstest.CA       // whose certificates are verified, and one that has expired
 	at              time.Time         // when it was broken
 	within          time.Duration     // it must be told
 	told            map[string]string // where it was told, and how long that took
@@ -57,6 +57,7 @@ func badRotations() []badRotation {
 		{"not-yet-valid", []string{"not_yet_valid"}, (*broken).replaceByBad},
 		{"empty-ca", []string{"empty"}, func(b *broken) error { return os.Truncate(b.files.ca, 0) }},
 		{"missing-ca", []string{"missing"}, func(b *broken) error { return os.Remove(b.files.ca) }},
+		{"expired-ca", []string{"expired"}, func(b *broken) error { return b.put(b.files.ca, b.dead.PEM(), 0o644) }},
 		{"alternating", []string{"changing", "mismatch", "missing"}, (*broken).alternate},
 		{"unreadable", []string{"unreadable"}, func(b *broken) error {
 			return errors.Join(b.replaceByBad(), os.Chmod(b.key, 0))
@@ -140,7 +141,7 @@ func TestRotationWithBadFiles(t *testing.T) {
 		b := prepareBroken(t, bad, u, ca, dir)
 		b.stash = stash
 		all = append(all, b)
-		text += b.table(b.name, upstream.Addr) + route(b.name+"-impostor", b.name, impostor.Addr)
+		text += b.table(b.name, upstream.Addr) + route(b.name+"-impostor", b.name, impostor.Addr, "breaker = { failures = 0 }") // every request is to ask it
 	}
 	d := tend(t, u, text, "SSL_CERT_FILE="+system, "SSL_CERT_DIR="+stash)
 	l := newLoad(t)
@@ -195,6 +196,8 @@ func prepareBroken(t *testing.T, bad badRotation, u account, ca *tlstest.CA, dir
 	switch bad.name {
 	case "expired":
 		opts.NotAfter = time.Now().Add(-time.Minute)
+	case "expired-ca":
+		b.dead = tlstest.NewCA(t, tlstest.CAOptions{NotBefore: time.Now().AddDate(-2, 0, 0), NotAfter: time.Now().AddDate(-1, 0, 0)})
 	case "not-yet-valid":
 		opts.NotBefore = time.Now().Add(time.Hour)
 	}

@@ -365,8 +365,16 @@ func TestRotateManyTimes(t *testing.T) {
 
 // What the daemon must refuse, and in which words it does.
 func TestBadIsRefusedAndGoodMendsIt(t *testing.T) {
-	t.Parallel()
-	dir := initialised(t)
+	for name, options := range map[string][]string{"a leaf": nil, "a leaf and its intermediate": {"--intermediate"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			badThenGood(t, initialised(t, options...))
+		})
+	}
+}
+
+func badThenGood(t *testing.T, dir string) {
+	t.Helper()
 	for _, bad := range []struct{ what, file string }{
 		{"half-written", "client.crt"},
 		{"foreign-key", "client.key"},
@@ -392,11 +400,22 @@ func TestBadIsRefusedAndGoodMendsIt(t *testing.T) {
 // files themselves mends the pair.
 func TestBadPairIsMendedByARotation(t *testing.T) {
 	t.Parallel()
-	dir := initialised(t)
+	dir := initialised(t, "--intermediate")
 	for i, what := range []string{"half-written", "foreign-key", "open-key", "unreadable-key", "garbage", "missing"} {
 		pki(t, "bad", dir, what)
 		pki(t, "rotate", dir, []string{"rename", "kubernetes", "certbot", "directory"}[i%4])
 		load(t, dir)
+	}
+}
+
+// What can be read of it looks like a good certificate.
+func TestHalfWrittenChainHasItsLeaf(t *testing.T) {
+	t.Parallel()
+	dir := initialised(t, "--intermediate")
+	pki(t, "bad", dir, "half-written")
+	half := read(t, dir, "live/client.crt")
+	if list := parse(t, half); len(list) != 1 || bytes.Count(half, []byte("-----BEGIN")) != 2 {
+		t.Errorf("%d certificates of %q can be read", len(list), half)
 	}
 }
 

@@ -121,11 +121,12 @@ verb_bad() {
 
 # place_bad brings a pair to live and spoils it on the way, if it is not bad by itself.
 place_bad() {
-	local size
+	local size last
 	case $1 in
-	half-written)
+	half-written) # in the midst of the last certificate: a leaf without its intermediate can be read
 		size=$(stat -c %s "$work/client.crt")
-		truncate -s $((size / 2)) "$work/client.crt"
+		last=$(grep -bo -- '-----BEGIN' "$work/client.crt" | tail -n 1)
+		truncate -s $(((${last%%:*} + size) / 2)) "$work/client.crt"
 		;;
 	foreign-key)
 		rm "$work/client.key"

@@ -26,6 +26,7 @@ func (w *world) check() {
 	for _, u := range w.upstreams {
 		refer(u.table, "identity", u.v.Identity, w.identities)
 		checkPool(u)
+		checkOutbound(u)
 	}
 	for _, r := range w.routes {
 		refer(r.table, "upstream", r.v.Upstream, w.upstreams)

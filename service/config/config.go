@@ -2,6 +2,7 @@ package config
 
 import (
 	"io/fs"
+	"net/netip"
 	"time"
 )
 
@@ -59,6 +60,35 @@ type Upstream struct {
 	ResolveInterval time.Duration // how often DNS names of endpoints are looked up again; default 15s
 	Pool            Pool
 	Timeout         Timeouts
+	Retry           Retry
+	Breaker         Breaker
+	Health          Health
+	Via             *Endpoint  // HTTP proxy that connects to the endpoints; nil for none
+	ViaCredentials  string     // file with user:password for it; "" for none, and without Via
+	Source          netip.Addr // local address of connections; the zero Addr for the system's choice
+}
+
+// Retry bounds how often requests are sent again.
+type Retry struct {
+	Attempts      int // of one request in all, default 2; 1 for no retry
+	BudgetPercent int // retries in a hundred requests of the last 10 seconds, default 20
+	BudgetMin     int // retries in 10 seconds beside those, default 3
+}
+
+// Breaker says how long an endpoint that fails is left alone.
+type Breaker struct {
+	Failures int           // in a row, default 7; 0 for no breaker
+	OpenMin  time.Duration // the first time, default 1s
+	OpenMax  time.Duration // at most, at least OpenMin, default 1m
+}
+
+// Health describes the request that checks endpoints.
+type Health struct {
+	Path      string        // with a query, perhaps; "" for no checks
+	Interval  time.Duration // default 10s
+	Timeout   time.Duration // of one check, default 2s
+	Healthy   int           // good ones in a row that make an endpoint well again, default 2
+	Unhealthy int           // bad ones in a row that make it ill, default 3
 }
 
 // BalanceLeastPending picks the endpoint with the fewest exchanges under way.
@@ -108,6 +138,16 @@ type Route struct {
 	RequestID       string   // RequestIDMake (default) or RequestIDAccept
 	Upgrade         []string // protocols an exchange may upgrade to; default ["websocket"]
 	Limit           RouteLimit
+	Retry           RouteRetry
+}
+
+// RouteRetry says when a request is sent again beside what is always safe. Its zero value
+// says never.
+type RouteRetry struct {
+	Attempts int           // in all; 0 for what the upstream says
+	Statuses []int         // of responses that are not wanted
+	Methods  []string      // idempotent ones; nil for all of these
+	PerTry   time.Duration // from the begin of a try to the response's head; 0 for no bound
 }
 
 // RouteLimit bounds what a route takes. 0 is no bound.

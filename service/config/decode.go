@@ -209,7 +209,7 @@ func (t *table) unknown(prefix, part string, n *node) {
 	var siblings, deeper []string
 	for _, f := range t.fields {
 		rest, ok := strings.CutPrefix(f.name, prefix)
-		if !ok || f.isRefused() {
+		if !ok {
 			continue
 		}
 		if prefix != "" {

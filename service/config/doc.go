@@ -17,8 +17,8 @@
 // Everything that is wrong is reported at once, as [Errors], each problem with
 // the file and line (or variable, or flag) it came from. Only when a file cannot
 // be read or is not TOML are the other checks left out, since what they would
-// say could be wrong. Unknown keys are errors, and so are keys that are planned
-// but do nothing yet: no key is ever accepted and ignored.
+// say could be wrong. Unknown keys are errors: no key is ever
+// accepted and ignored.
 //
 // One table of keys (see [Keys]) drives decoding, defaults, the search for
 // unknown keys and the listing of effective values ([Config.Settings]), so that

@@ -30,17 +30,6 @@ type value struct {
 // entry is one free key and its value as TOML text.
 type entry struct{ name, key, text string }
 
-// refused is a key that is planned, and does nothing yet.
-func refused(name string) field {
-	return field{name: name, value: value{set: func(t *table, key string, n *node) {
-		t.report(key, n.at, notSupported)
-	}}}
-}
-
-const notSupported = "not supported by this version of mtlsproxy; remove it"
-
-func (f *field) isRefused() bool { return f.value.typ == "" }
-
 // Key describes one configuration key, for documentation and its tests.
 type Key struct {
 	Name     string // "upstream.NAME.timeout.connect", "route.NAME.host", "limits.header_bytes"
@@ -53,7 +42,7 @@ type Key struct {
 }
 
 // Keys returns every key that a configuration may hold, in the order of the
-// reference. Keys that this version refuses are left out.
+// reference.
 func Keys() []Key {
 	_, listener := newListener("")
 	_, identity := newIdentity("")
@@ -77,9 +66,6 @@ func Keys() []Key {
 	var keys []Key
 	for _, t := range tables {
 		for _, f := range t.fields {
-			if f.isRefused() {
-				continue
-			}
 			keys = append(keys, Key{
 				Name: t.name + "." + f.name, Type: f.value.typ, Limits: f.value.limits,
 				Default: f.def, Required: f.required, Unless: f.unless, Doc: f.doc,

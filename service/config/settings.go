@@ -53,9 +53,6 @@ func (t *table) settings() []Setting {
 		all = append(all, Setting{Key: join(t.label, key), Value: text, Source: at.String(), table: t.label})
 	}
 	for _, f := range t.fields {
-		if f.isRefused() {
-			continue
-		}
 		n := t.node.get(f.name)
 		if f.value.entries != nil {
 			for _, e := range f.value.entries() {

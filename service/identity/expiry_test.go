@@ -75,3 +75,42 @@ func TestARenewalIsWarnedOfAnew(t *testing.T) {
 		t.Errorf("told %q", told)
 	}
 }
+
+func TestAClockThatJumpsForthAndBackSilencesNothing(t *testing.T) {
+	begin := time.Now().Truncate(time.Second)
+	f := newFixture(t, tlstest.LeafOptions{NotBefore: begin, NotAfter: begin.Add(time.Hour)})
+	f.now = begin
+	f.try(0)
+	f.try(2 * time.Hour)
+	f.try(-2*time.Hour + time.Minute)
+	f.log.take()
+	end := f.Generation().Leaf.NotAfter
+	if at := f.Due(24 * time.Hour); at.After(end.Add(-20 * time.Minute)) {
+		t.Errorf("due at %v, after a third of the hour until %v has begun", at, end)
+	}
+	f.try(45 * time.Minute)
+	if told := f.log.take(); len(told) != 1 || !strings.HasPrefix(told[0], "cert_expiring ") {
+		t.Errorf("told %q before the end", told)
+	}
+	f.try(time.Hour)
+	if told := f.log.take(); len(told) != 1 || !strings.HasPrefix(told[0], "cert_expired ") {
+		t.Errorf("told %q at the end", told)
+	}
+}
+
+func TestAClockThatWasAheadLeavesTheWarningsThatAreToCome(t *testing.T) {
+	const day = 24 * time.Hour
+	begin := time.Now().Truncate(time.Second)
+	f := newFixture(t, tlstest.LeafOptions{NotBefore: begin, NotAfter: begin.Add(365 * day)})
+	f.now = begin
+	f.try(0)
+	f.try(364*day + time.Hour)
+	f.try(-364 * day)
+	f.log.take()
+	for _, at := range []time.Duration{335 * day, 23 * day, 6 * day} {
+		f.try(at)
+		if told := f.log.take(); len(told) != 1 || !strings.HasPrefix(told[0], "cert_expiring ") {
+			t.Errorf("told %q at %v", told, f.now)
+		}
+	}
+}

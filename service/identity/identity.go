@@ -2,8 +2,11 @@ package identity
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"crypto/x509"
+	"errors"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -11,8 +14,8 @@ import (
 )
 
 // Identity is one identity: its files, and the generation that was made of them. Its
-// methods may be called from any goroutine, but Try and Take, which come from one at a
-// time.
+// methods may be called from any goroutine, but Take, Mend and Commit, which come from
+// one at a time.
 type Identity struct {
 	files  tlsclient.Identity
 	static string // one of the files that does not change while the daemon runs; "" if all may
@@ -23,6 +26,9 @@ type Identity struct {
 	tried   time.Time // the last time
 	tries   int       // that failed, since one did not
 	notices notices
+	last    memory
+
+	settled bool // nothing that a commit may have left is to be settled any more
 }
 
 // State is an identity at one moment.
@@ -66,6 +72,14 @@ func (i *Identity) Name() string { return i.files.Name }
 // Files returns the paths that the identity is made of.
 func (i *Identity) Files() []string { return i.files.Files() }
 
+// Continue numbers generations on from another identity of the same name, which may
+// still have connections.
+func (i *Identity) Continue(number uint64) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.number = max(i.number, number)
+}
+
 // Number returns the number of the last generation.
 func (i *Identity) Number() uint64 {
 	i.mu.Lock()
@@ -98,23 +112,53 @@ type Found struct {
 }
 
 // Try reads the files and finds out whether a generation can be made of them. It
-// changes nothing.
+// changes nothing. As long as they say what they said within the last minute, they are
+// not opened: a passphrase may be made to take long.
 func (i *Identity) Try(now time.Time) *Found {
-	f := &Found{at: now}
-	m, _ := i.files.Read() // Make says what could not be read, beside what it finds itself
-	f.disk = m.Leaf()
-	inUse := i.Generation()
-	if f.Generation, f.Err = i.files.MakeAfter(inUse, m, i.Number()+1, now); f.Err != nil {
-		f.Generation = nil
-		if inUse != nil && f.disk != nil && bytes.Equal(f.disk.Raw, inUse.Leaf.Raw) && now.After(inUse.Leaf.NotAfter) && tlsclient.ReasonOf(f.Err) == tlsclient.ReasonExpired {
-			f.Generation, f.Err = inUse, nil // nobody has replaced it: that it expires is told in its own way
+	f := i.look(now)
+	if f.Err != nil {
+		if left := i.interrupted(); left != nil {
+			f.Err = errors.Join(f.Err, left)
 		}
-		return f
-	}
-	if inUse != nil && inUse.Same(f.Generation) {
-		f.Generation = inUse
 	}
 	return f
+}
+
+func (i *Identity) look(now time.Time) *Found {
+	m, err := i.files.Read() // Make says what could not be read, beside what it finds itself
+	var digest [sha256.Size]byte
+	if err == nil {
+		digest = digestOf(m)
+		if f := i.known(digest, now); f != nil {
+			return f
+		}
+	}
+	f := &Found{at: now}
+	inUse := i.Generation()
+	f.Generation, f.Err = i.files.MakeAfter(inUse, m, i.Number()+1, now)
+	switch {
+	case f.Err != nil:
+		f.Generation, f.disk = nil, m.Leaf()
+		if inUse != nil && f.disk != nil && bytes.Equal(f.disk.Raw, inUse.Leaf.Raw) && i.onlyOld(f.Err, inUse.Leaf, now) {
+			f.Generation, f.Err = inUse, nil // nobody has replaced it: that it expires is told in its own way
+		}
+	case inUse != nil && inUse.Same(f.Generation):
+		f.Generation, f.disk = inUse, inUse.Leaf
+	default:
+		f.disk = f.Generation.Leaf
+	}
+	if err == nil {
+		i.remember(digest, f)
+	}
+	return f
+}
+
+// onlyOld reports whether err, of the files that hold leaf, says nothing but that this
+// has expired. Trust anchors that have may be new.
+func (i *Identity) onlyOld(err error, leaf *x509.Certificate, now time.Time) bool {
+	return now.After(leaf.NotAfter) && !slices.ContainsFunc(tlsclient.LoadErrors(err), func(e *tlsclient.LoadError) bool {
+		return e.Reason != tlsclient.ReasonExpired || e.Path != i.Path()
+	})
 }
 
 // Take makes what was found what is in use, and reports whether that is another
@@ -123,7 +167,7 @@ func (i *Identity) Take(f *Found) (swapped bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.tried, i.state.Disk = f.at, f.disk
-	if s := i.state.Staged; s != nil && f.at.Sub(s.Time) > stagedFor {
+	if s := i.state.Staged; s != nil && s.outdated(f.at) {
 		i.drop()
 	}
 	if f.Err != nil {

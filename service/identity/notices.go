@@ -113,16 +113,18 @@ func (i *Identity) reportExpiry(log *slog.Logger, now time.Time) {
 		}
 		return
 	}
+	n.expired = false // if it was told, the clock was wrong then
 	reached := time.Duration(0)
 	for _, stage := range stages(leaf.NotAfter.Sub(leaf.NotBefore)) {
 		if left <= stage {
 			reached = stage
 		}
 	}
-	if reached == 0 || n.left != 0 && reached >= n.left {
+	told := n.left
+	n.left = reached // the clock may have been set back
+	if reached == 0 || told != 0 && reached >= told {
 		return
 	}
-	n.left = reached
 	log.Warn("the certificate in use expires soon", "event", "cert_expiring", "path", i.Path(), "not_after", end, "left", left.Round(time.Second).String())
 }
 

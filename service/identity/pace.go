@@ -43,5 +43,8 @@ func (i *Identity) Due(every time.Duration) time.Time {
 	if turn := i.turn(); !turn.IsZero() && turn.Before(due) {
 		due = turn
 	}
+	if s := i.state.Staged; s != nil && s.Time.Add(stagedFor).Before(due) {
+		due = s.Time.Add(stagedFor)
+	}
 	return due
 }

@@ -1,9 +1,11 @@
 package identity
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/mtlsproxy/mtlsproxy/tlsclient"
@@ -24,6 +26,13 @@ func (p Parts) Clear() {
 	}
 }
 
+// Format implements fmt.Formatter: no verb shows what the files hold.
+func (p Parts) Format(f fmt.State, _ rune) { fmt.Fprint(f, "the parts of an identity") }
+
+func (p Parts) clone() Parts {
+	return Parts{Cert: bytes.Clone(p.Cert), Key: bytes.Clone(p.Key), CA: bytes.Clone(p.CA), PKCS12: bytes.Clone(p.PKCS12)}
+}
+
 // Staged is what was handed in to take the place of files, and found good.
 type Staged struct {
 	Generation *tlsclient.Generation
@@ -32,13 +41,26 @@ type Staged struct {
 	parts      Parts
 }
 
+// Format implements fmt.Formatter: no verb shows what the files hold.
+func (s *Staged) Format(f fmt.State, _ rune) {
+	fmt.Fprint(f, "what is staged, with serial ", s.Generation.Serial())
+}
+
+// outdated reports whether it has been kept for as long as it may be.
+func (s *Staged) outdated(now time.Time) bool { return now.Sub(s.Time) >= stagedFor }
+
 // ErrNothingStaged means that there is nothing to commit or to drop.
 var ErrNothingStaged = errors.New("nothing is staged")
 
 // Stage checks p as if it stood in the files, and keeps it in memory in place of what
 // was staged before. The parts belong to the identity from then on.
 func (i *Identity) Stage(p Parts, by string, now time.Time) (*Staged, error) {
-	m, err := i.material(p)
+	places, err := i.places(&p)
+	if err != nil {
+		return nil, err
+	}
+	defer wipe(places)
+	m, err := i.material(p, places)
 	if err != nil {
 		return nil, err
 	}
@@ -55,17 +77,13 @@ func (i *Identity) Stage(p Parts, by string, now time.Time) (*Staged, error) {
 }
 
 // material is p, and the files for what p does not have.
-func (i *Identity) material(p Parts) (*tlsclient.Material, error) {
-	store := i.files.PKCS12 != ""
-	switch {
-	case store && len(p.PKCS12) == 0:
-		return nil, fmt.Errorf("identity %q is a PKCS #12 store, %s: stage one", i.files.Name, i.files.PKCS12)
-	case !store && (len(p.Cert) == 0 || len(p.Key) == 0 || len(p.PKCS12) > 0):
-		return nil, fmt.Errorf("identity %q is a certificate, %s, and a key: stage both", i.files.Name, i.files.Cert)
-	case len(p.CA) > 0 && i.files.CA == "":
-		return nil, fmt.Errorf("identity %q has no file for trust anchors: write ca into its table, or stage none", i.files.Name)
-	}
+func (i *Identity) material(p Parts, places []*place) (*tlsclient.Material, error) {
 	m := &tlsclient.Material{Cert: p.Cert, Key: p.Key, PKCS12: p.PKCS12, CA: p.CA}
+	for _, place := range places {
+		if place.pair {
+			m.Cert, m.Key = place.data, place.data
+		}
+	}
 	var errs []error
 	read := func(into *[]byte, path string) {
 		if len(*into) == 0 && path != "" {
@@ -78,6 +96,22 @@ func (i *Identity) material(p Parts) (*tlsclient.Material, error) {
 	read(&m.CRL, i.files.CRL)
 	read(&m.Passphrase, i.files.Passphrase)
 	return m, errors.Join(errs...)
+}
+
+// fits reports why p is not what the identity is made of, or nil.
+func (i *Identity) fits(p *Parts) error {
+	store, keyFile := i.files.PKCS12 != "", slices.Contains(i.files.Files(), i.files.Key)
+	switch {
+	case store && (len(p.PKCS12) == 0 || len(p.Cert)+len(p.Key) > 0):
+		return fmt.Errorf("identity %q is a PKCS #12 store, %s: stage one, and no certificate or key", i.files.Name, i.files.PKCS12)
+	case !store && keyFile && (len(p.Cert) == 0 || len(p.Key) == 0 || len(p.PKCS12) > 0):
+		return fmt.Errorf("identity %q is a certificate, %s, and a key: stage both", i.files.Name, i.files.Cert)
+	case !store && !keyFile && (len(p.Cert) == 0 || len(p.Key)+len(p.PKCS12) > 0):
+		return fmt.Errorf("the key of identity %q is not kept in a file: stage the certificate alone", i.files.Name)
+	case len(p.CA) > 0 && i.files.CA == "":
+		return fmt.Errorf("identity %q has no file for trust anchors: write ca into its table, or stage none", i.files.Name)
+	}
+	return nil
 }
 
 // Unstage drops what is staged.
@@ -97,50 +131,4 @@ func (i *Identity) drop() {
 		s.parts.Clear()
 	}
 	i.state.Staged = nil
-}
-
-// Commit writes what is staged where the identity lives, and tries the files, which
-// the caller then takes. If anything goes wrong, the files are what they were, and
-// what is staged stays staged. Try and Take must not run at the same time.
-func (i *Identity) Commit(now time.Time) (found *Found, written []string, err error) {
-	s := i.State().Staged
-	if s == nil {
-		return nil, nil, ErrNothingStaged
-	}
-	var r replacing
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, r.undo())
-		}
-	}()
-	// A key that is there before its certificate is what readers of one file at a time
-	// are used to.
-	for _, f := range []struct {
-		path  string
-		bytes []byte
-		mode  os.FileMode
-	}{
-		{i.files.CA, s.parts.CA, 0o644}, {i.files.PKCS12, s.parts.PKCS12, 0o640},
-		{i.files.Key, s.parts.Key, 0o640}, {i.files.Cert, s.parts.Cert, 0o644},
-	} {
-		if f.path == "" || len(f.bytes) == 0 {
-			continue
-		}
-		if err := r.prepare(f.path, f.bytes, f.mode); err != nil {
-			return nil, nil, err
-		}
-		written = append(written, f.path)
-	}
-	if err := r.swap(); err != nil {
-		return nil, nil, err
-	}
-	found = i.Try(now)
-	switch {
-	case found.Err != nil:
-		return nil, nil, fmt.Errorf("what was written cannot be used: %w", found.Err)
-	case !found.Generation.Same(s.Generation):
-		return nil, nil, errors.New("somebody else has changed the files meanwhile; stage it again")
-	}
-	r.finish()
-	return found, written, i.Unstage()
 }

@@ -2,7 +2,11 @@ package identity_test
 
 import (
 	"bytes"
+	"crypto"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -166,5 +170,40 @@ func TestStagedKeysAreWiped(t *testing.T) {
 	_ = f.Unstage()
 	if err := f.Unstage(); !errors.Is(err, identity.ErrNothingStaged) {
 		t.Errorf("unstaging nothing: %v", err)
+	}
+}
+
+func TestACertificateIsStagedAloneIfItsKeyIsNoFile(t *testing.T) {
+	f := newFixture(t, tlstest.LeafOptions{})
+	id := f.ca.Client(t, "app")
+	pair, err := tls.X509KeyPair(id.CertPEM(), id.KeyPEM())
+	must(t, err)
+	paths := f.paths()
+	paths.Key = "store:key"
+	paths.Signer = func(string, *x509.Certificate) (crypto.Signer, error) { return pair.PrivateKey.(crypto.Signer), nil }
+	f.Identity = identity.New(paths, "")
+	if _, err := f.Stage(identity.Parts{Cert: id.CertPEM(), Key: id.KeyPEM()}, "uid 0", f.now); err == nil {
+		t.Error("a key was staged that has no file")
+	}
+	if _, err := f.Stage(identity.Parts{Cert: id.CertPEM()}, "uid 0", f.now); err != nil {
+		t.Fatal(err)
+	}
+	if found, _, err := f.Commit(f.now); err != nil || found.Generation.Serial() != id.Serial() {
+		t.Errorf("commit: %v", err)
+	}
+}
+
+func TestNothingShowsAStagedKey(t *testing.T) {
+	f := newFixture(t, tlstest.LeafOptions{})
+	f.try(0)
+	p, _ := f.parts()
+	if _, err := f.Stage(p, "uid 0", f.now); err != nil {
+		t.Fatal(err)
+	}
+	const secret = "80 82 73 86 65 84 69" // PRIVATE, as bytes
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%d"} {
+		if text := fmt.Sprintf(verb+verb, p, f.State().Staged); strings.Contains(text, "PRIVATE") || strings.Contains(text, secret) {
+			t.Errorf("%s shows %s", verb, text)
+		}
 	}
 }

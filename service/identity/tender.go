@@ -39,15 +39,12 @@ func (t *Tender) Start() {
 	t.running.Go(t.run)
 }
 
-// Set replaces the identities. Each of them is tried soon, since its files may have
-// changed before they were watched; every is how often they are tried after that. It
-// waits for no disk.
+// Set replaces the identities. Each of them is tried as soon as it is watched, since its
+// files may have changed before; every is how often they are tried after that. It waits
+// for no disk.
 func (t *Tender) Set(identities []*Identity, every time.Duration) {
 	t.mu.Lock()
 	t.identities, t.every, t.another = identities, every, true
-	for _, i := range identities {
-		t.asked[i.Name()] = struct{}{}
-	}
 	t.mu.Unlock()
 	t.wake()
 }
@@ -77,6 +74,11 @@ func (t *Tender) watch() {
 		if next[name] != w {
 			w.Close()
 		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for name := range next {
+		t.asked[name] = struct{}{}
 	}
 }
 

@@ -88,3 +88,23 @@ func TestATenderWatchesAnotherSet(t *testing.T) {
 		t.Errorf("it watches %+v", watched.Paths)
 	}
 }
+
+// Others may be set between the moment when it watches and the one when it looks at what
+// is due.
+func TestATenderTriesWhatItHasJustBegunToWatch(t *testing.T) {
+	f, other := newFixture(t, tlstest.LeafOptions{}), newFixture(t, tlstest.LeafOptions{})
+	f.try(0)
+	other.try(0)
+	d := &identity.Tender{Log: slog.New(slog.DiscardHandler)}
+	d.Prepare()
+	t.Cleanup(d.Close)
+	d.Set([]*identity.Identity{f.Identity}, time.Hour)
+	d.Watch()
+	d.Set([]*identity.Identity{other.Identity}, time.Hour)
+	d.Due(time.Now())
+	// Whatever was tried until now, its files may have changed since.
+	d.Watch()
+	if names := d.Due(time.Now()); !slices.Equal(names, []string{"billing"}) {
+		t.Errorf("tried are %q", names)
+	}
+}

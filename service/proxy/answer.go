@@ -6,14 +6,20 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"time"
 
 	"github.com/mtlsproxy/mtlsproxy/service/front"
 	"github.com/mtlsproxy/mtlsproxy/tlsclient"
 	"github.com/mtlsproxy/mtlsproxy/tlsclient/http1"
 )
 
-// noRoute is the class of a request that no route maps.
-const noRoute tlsclient.Class = "no_route"
+// The classes of what is refused here, beside those of tlsclient.
+const (
+	noRoute      tlsclient.Class = "no_route"      // no route maps the request
+	callerDenied tlsclient.Class = "caller_denied" // its caller may not make it, or a web page may not in the caller's name
+	rateLimited  tlsclient.Class = "rate_limited"  // there are more than the route's rate
+	tooLarge     tlsclient.Class = "too_large"     // its body is
+)
 
 // failure is why an exchange has no response from an upstream. What the client
 // is told is fixed text; the cause is for the log.
@@ -76,7 +82,7 @@ func diagnose(err error) *failure {
 	case e.Class == tlsclient.ClientGone:
 		return nil
 	}
-	f := &failure{status: 502, class: e.Class, fault: e.Fault, cause: err}
+	f := &failure{status: 502, class: e.Class, fault: e.Fault, cause: err, retry: seconds(e.RetryAfter)}
 	switch e.Class {
 	case tlsclient.BadRequest:
 		f.status, f.hint = 400, "the request's body breaks its framing"
@@ -87,6 +93,11 @@ func diagnose(err error) *failure {
 		f.status, f.hint = 503, "all connections to the upstream are busy; try again"
 	case tlsclient.Draining:
 		f.status, f.hint = 503, "the daemon is stopping; try again"
+		if errors.Is(err, tlsclient.ErrRetired) {
+			f.hint = "the certificate was replaced, and the answer took longer than pool.retire_timeout; try again"
+		}
+	case tlsclient.BreakerOpen:
+		f.status, f.hint = 503, "the upstream has failed again and again, and is left alone for a while; Retry-After says how long"
 	case tlsclient.NoEndpoint:
 		f.status, f.hint = 503, "every endpoint of the upstream is drained; mtlsproxyctl resume undoes that"
 	case tlsclient.IdentityUnavailable:
@@ -110,9 +121,6 @@ func diagnose(err error) *failure {
 		f.hint = "the TLS connection to the upstream failed"
 	case tlsclient.UpstreamReset:
 		f.hint = "the upstream closed the connection before its answer was complete"
-		if f.fault == tlsclient.FaultSelf {
-			f.hint = "the certificate was replaced, and the answer took longer than pool.retire_timeout"
-		}
 	case tlsclient.UpstreamBadResponse:
 		f.hint = "the upstream's answer breaks the protocol"
 	default:
@@ -142,3 +150,6 @@ func (e *exchange) answer(f *failure) {
 		e.p.Log.Debug("answering failed", "id", string(e.id), "error", err)
 	}
 }
+
+// seconds rounds up to whole seconds.
+func seconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }

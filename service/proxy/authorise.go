@@ -11,10 +11,6 @@ import (
 	"github.com/mtlsproxy/mtlsproxy/tlsclient/http1"
 )
 
-// callerDenied is the class of a request that its caller may not make, or that a web
-// page may not make in a caller's name.
-const callerDenied tlsclient.Class = "caller_denied"
-
 // authorise returns why the exchange may not take its route, or nil. What is not known
 // is denied.
 func (e *exchange) authorise(r *Route) *failure {

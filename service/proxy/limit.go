@@ -15,12 +15,6 @@ import (
 	"github.com/mtlsproxy/mtlsproxy/tlsclient/rawconn"
 )
 
-// The classes of requests that limits turn away, beside tlsclient.Overloaded.
-const (
-	rateLimited tlsclient.Class = "rate_limited"
-	tooLarge    tlsclient.Class = "too_large"
-)
-
 // Limit bounds what a route takes. What has a state is the same in all tables that have
 // the route.
 type Limit struct {

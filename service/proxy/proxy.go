@@ -38,7 +38,8 @@ type Proxy struct {
 	via       [2][]byte
 	names     names
 	pool      sync.Pool
-	warn      rate.Sometimes
+	warn      rate.Sometimes // of exchanges that fail
+	warnCut   rate.Sometimes // of responses that are cut: many failures must not hide one
 	denials   denials
 }
 
@@ -49,7 +50,7 @@ type names struct {
 
 // New makes a proxy without routes.
 func New(o Options) *Proxy {
-	p := &Proxy{Options: o, warn: rate.Sometimes{First: 10, Interval: time.Second}}
+	p := &Proxy{Options: o, warn: rate.Sometimes{First: 10, Interval: time.Second}, warnCut: rate.Sometimes{First: 10, Interval: time.Second}}
 	var b [10]byte
 	rand.Read(b[:])
 	p.prefix = hex.AppendEncode(nil, b[:6])
@@ -265,7 +266,7 @@ func (e *exchange) prepare(r *Route) {
 		Method: e.keep(append(e.scratch(), req.Method...)), Target: target, Host: host, Fields: e.requestFields(r),
 		Framing: req.Framing, Length: req.Length, Body: &e.x.Body,
 		Continue: req.Continue, WebSocket: req.WebSocket && r.WebSocket,
-		Idempotent: req.Idempotent(), Client: e.x, Begun: e.begun,
+		Idempotent: req.Idempotent(), Client: e.x, Retry: r.Retry, Begun: e.begun,
 	}
 	e.method = e.req.Method
 }
@@ -337,7 +338,7 @@ func (e *exchange) ended(err error) {
 	e.blame(f.class, f.fault)
 	e.countTooLarge()
 	if f.fault != tlsclient.FaultClient {
-		e.p.warn.Do(func() {
+		e.p.warnCut.Do(func() {
 			e.p.Log.Warn("response cut short", "event", "response_cut", "id", string(e.id), "class", string(f.class), "fault", f.fault.String(), "error", f.cause)
 		})
 	}

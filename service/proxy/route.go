@@ -42,6 +42,7 @@ type Route struct {
 	Callers   caller.Set // who may use it
 	CrossSite bool       // web pages of other sites may
 	Limit     Limit
+	Retry     *tlsclient.RetryPolicy // nil: only what is always safe
 
 	TunnelIdle time.Duration // the longest silence in a tunnel; 0: no bound
 

@@ -5,6 +5,8 @@ import (
 	"syscall"
 	"time"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // Presence is what can be told of the peer without reading or waiting.
@@ -72,6 +74,15 @@ func (c *Conn) Reset() error {
 		_ = t.SetLinger(0) // fails only on a socket that is closed already
 	}
 	return c.nc.Close()
+}
+
+// SetUserTimeout sets how long TCP waits for the peer to acknowledge what was sent, or to
+// have room for it, until it takes the connection for dead, tcp(7); 0: as long as the
+// system does. On other sockets it has no effect.
+func (c *Conn) SetUserTimeout(d time.Duration) {
+	_ = c.raw.Control(func(fd uintptr) {
+		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(d.Milliseconds())) // no TCP, or closed: then it does not matter
+	})
 }
 
 // NetConn returns the connection that is wrapped. Only its addresses and socket

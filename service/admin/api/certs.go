@@ -161,13 +161,17 @@ type Probed struct {
 	OK        bool             `json:"ok"` // every endpoint is
 }
 
+// ProbeDoubtful is the class of an endpoint that has made its handshake although it
+// accepts other CAs than ours: it may refuse every request.
+const ProbeDoubtful = "doubtful"
+
 // ProbedEndpoint is what came of a handshake with one endpoint.
 type ProbedEndpoint struct {
 	Upstream         string        `json:"upstream"`
 	Endpoint         string        `json:"endpoint"`          // host:port as configured
 	Address          string        `json:"address,omitempty"` // IP:port that was dialed
 	OK               bool          `json:"ok"`                // the server is who it should be, and took the certificate
-	Class            string        `json:"class,omitempty"`   // error class, such as tls_verify_failed; empty when ok
+	Class            string        `json:"class,omitempty"`   // error class, such as tls_verify_failed, or ProbeDoubtful; empty when ok
 	Error            string        `json:"error,omitempty"`
 	ConnectSeconds   float64       `json:"connect_seconds"`
 	HandshakeSeconds float64       `json:"handshake_seconds"`

@@ -115,7 +115,8 @@ type Route struct {
 type Upstream struct {
 	Name       string     `json:"name"`
 	Identity   string     `json:"identity"`
-	Generation uint64     `json:"generation"` // of the identity; 0: none is loaded
+	Generation uint64     `json:"generation"`        // of the identity; 0: none is loaded
+	Refused    uint64     `json:"refused,omitempty"` // answers since the generation came into use, if every one was 400, 401 or 403; or else 0
 	ServerName string     `json:"server_name,omitempty"`
 	Endpoints  []Endpoint `json:"endpoints"`
 	Pool       Pool       `json:"pool"`

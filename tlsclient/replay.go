@@ -1,0 +1,62 @@
+package tlsclient
+
+import (
+	"sync/atomic"
+
+	"github.com/mtlsproxy/mtlsproxy/tlsclient/rawconn"
+)
+
+// replaySize is the most that is kept of a body for another attempt.
+const replaySize = 64 << 10
+
+// replay is a copy of a request's body, taken while it is sent for the first time. The
+// goroutine that sends it has it until it is done.
+type replay struct {
+	buffers *rawconn.Buffers
+	wanted  bool
+	over    atomic.Bool // there is more than is kept
+	whole   bool        // it is all here
+
+	pieces [replaySize / rawconn.BufferSize][]byte
+	size   int
+}
+
+// add copies p, unless it is too much.
+func (r *replay) add(p []byte) {
+	if !r.wanted || r.over.Load() {
+		return
+	}
+	if r.size+len(p) > replaySize {
+		r.over.Store(true)
+		return
+	}
+	for len(p) > 0 {
+		piece := &r.pieces[r.size/rawconn.BufferSize]
+		if *piece == nil {
+			*piece = r.buffers.Get()
+		}
+		n := copy((*piece)[r.size%rawconn.BufferSize:], p)
+		r.size += n
+		p = p[n:]
+	}
+}
+
+// from returns the bytes from i on, as far as they are in one piece.
+func (r *replay) from(i int) []byte {
+	if i >= r.size {
+		return nil
+	}
+	at := i % rawconn.BufferSize
+	return r.pieces[i/rawconn.BufferSize][at:min(rawconn.BufferSize, at+r.size-i)]
+}
+
+// free gives the storage back.
+func (r *replay) free() {
+	for i, p := range r.pieces {
+		if p != nil {
+			r.buffers.Put(p)
+			r.pieces[i] = nil
+		}
+	}
+	r.size, r.whole = 0, false
+}
