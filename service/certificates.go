@@ -77,6 +77,9 @@ func describeLoaded(i *api.Identity, s *identity.State) {
 	}
 	c := apiCertificate(g.Leaf)
 	i.Generation, i.Loaded, i.Anchors = g.Number, s.Loaded.UTC(), g.Anchors()
+	if until := g.CRLUntil().UTC(); !g.CRLUntil().IsZero() {
+		i.CRLUntil = &until
+	}
 	i.Subject, i.Issuer, i.Serial, i.SANs, i.NotBefore, i.NotAfter = c.Subject, c.Issuer, c.Serial, c.SANs, c.NotBefore, c.NotAfter
 }
 

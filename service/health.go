@@ -59,6 +59,9 @@ func (d *diagnosis) identities(w *world, list []api.Identity) {
 			d.add(api.Degraded, subject, "it cannot be used, and its upstreams are not asked: "+id.Error, replace)
 			continue
 		}
+		if id.CRLUntil != nil && time.Now().After(*id.CRLUntil) {
+			d.add(api.Degraded, subject, "a revocation list ran out on "+id.CRLUntil.Format(time.RFC3339)+"; servers of its issuer are refused", "put the next list in place of "+id.CRL+"; it is noticed")
+		}
 		expired := id.State == api.IdentityExpired
 		if expired {
 			d.add(api.Degraded, subject, "its certificate expired on "+id.NotAfter.Format(time.RFC3339)+"; its upstreams are not asked", replace)

@@ -101,7 +101,7 @@ func (s *Service) rotate(names []string) {
 		w := s.world.Load()
 		for _, name := range names {
 			if m := w.identities[name]; m != nil {
-				s.take(w, m, s.mend(m, m.Try(time.Now())))
+				s.take(w, m, m.Hold(s.mend(m, m.Try(time.Now()))))
 			}
 		}
 		if s.Notify != nil {
@@ -144,18 +144,21 @@ func (u *upstream) show(id *identity.Identity) {
 	state := id.State()
 	switch {
 	case state.Generation == nil:
-		u.client.Lack(lackClass(state.Err), fmt.Errorf("identity %q cannot be used: %w", id.Name(), state.Err))
+		u.client.Lack(lackClass(id, state.Err), fmt.Errorf("identity %q cannot be used: %w", id.Name(), state.Err))
 	case u.client.Generation() != state.Generation:
 		u.client.Use(state.Generation)
 	}
 }
 
-// lackClass is the class of answers for want of an identity.
-func lackClass(err error) tlsclient.Class {
-	if tlsclient.ReasonOf(err) == tlsclient.ReasonExpired {
-		return tlsclient.IdentityExpired
+// lackClass is the class of answers for want of an identity: its certificate has
+// expired, if that is all there is, or anything else.
+func lackClass(id *identity.Identity, err error) tlsclient.Class {
+	for _, e := range tlsclient.LoadErrors(err) {
+		if e.Reason != tlsclient.ReasonExpired || e.Path != id.Path() {
+			return tlsclient.IdentityUnavailable
+		}
 	}
-	return tlsclient.IdentityUnavailable
+	return tlsclient.IdentityExpired
 }
 
 // inTurn does something between reloads and other changes of the world, and returns

@@ -44,6 +44,13 @@ func identityFamilies() []Family {
 				}
 			}
 		}},
+		{"identity_crl_until_timestamp_seconds", "gauge", "When the first of the revocation lists in use runs out.", label, func(s *scrape, e emit) {
+			for _, i := range s.identities {
+				if g := i.state.Generation; g != nil && !g.CRLUntil().IsZero() {
+					e(epoch(g.CRLUntil()), i.name)
+				}
+			}
+		}},
 		{"identity_files_ok", "gauge", "Whether the files of the identity could be used when they were last read.", label, func(s *scrape, e emit) {
 			for _, i := range s.identities {
 				e(one(i.state.Err == nil), i.name)

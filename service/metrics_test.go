@@ -47,7 +47,8 @@ func scrapeDaemon(t *testing.T) *scraped {
 	p := newPKI(t)
 	dir := filepath.Dir(socketPath(t))
 	socket := filepath.Join(dir, "admin.sock")
-	d := p.daemon(t, p.upstream(t, tlstest.Echo()), "log.enabled=true", "log.directory="+filepath.Join(dir, "log"),
+	p.files.WriteCRL(t, p.ca.CRL(t, tlstest.CRLOptions{}))
+	d := p.daemon(t, p.upstream(t, tlstest.Echo()), "identity.default.crl="+p.files.CRL, "log.enabled=true", "log.directory="+filepath.Join(dir, "log"),
 		"admin.address="+socket, `metrics.address="127.0.0.1:0"`, `metrics.callers="uid:1"`)
 	c := d.dial()
 	c.get("/")

@@ -25,7 +25,7 @@ func (x *control) writeIdentity(w io.Writer, id *api.Identity) error {
 	fields = append(fields, [2]string{"on disk", x.onDisk(id)}, [2]string{"staged", x.staged(id.Staged)},
 		[2]string{"last good check", x.when(id.Checked)}, [2]string{"last change", x.when(id.Changed)}, [2]string{"watched by", watchedBy(id)},
 		[2]string{"upstreams", strings.Join(id.Upstreams, ", ")}, [2]string{"certificate", id.Cert}, [2]string{"key", id.Key},
-		[2]string{"PKCS #12", id.PKCS12}, [2]string{"passphrase", id.Passphrase}, [2]string{"trusts", trusts(id)}, [2]string{"revocations", id.CRL})
+		[2]string{"PKCS #12", id.PKCS12}, [2]string{"passphrase", id.Passphrase}, [2]string{"trusts", trusts(id)}, [2]string{"revocations", x.revocations(id)})
 	out := x.fields(fields)
 	if len(id.InUse) > 0 {
 		out += "\n" + x.usesTable(id).String(x.page)
@@ -133,4 +133,12 @@ func (x *control) fields(list [][2]string) string {
 		}
 	}
 	return b.String()
+}
+
+// revocations names the lists, and until when they are good.
+func (x *control) revocations(id *api.Identity) string {
+	if id.CRLUntil == nil {
+		return id.CRL
+	}
+	return id.CRL + " (until " + x.at(*id.CRLUntil) + ")"
 }

@@ -26,6 +26,7 @@ type Identity struct {
 	tried   time.Time // the last time
 	tries   int       // that failed, since one did not
 	notices notices
+	held    held
 	last    memory
 
 	settled bool // nothing that a commit may have left is to be settled any more

@@ -55,13 +55,15 @@ type Identity struct {
 	Watch    string    `json:"watch"`               // inotify or polling
 	WatchWhy string    `json:"watch_why,omitempty"` // why it is not inotify
 
-	Cert       string   `json:"cert,omitempty"`       // path
-	Key        string   `json:"key,omitempty"`        // path
-	PKCS12     string   `json:"pkcs12,omitempty"`     // path, in place of Cert and Key
-	Passphrase string   `json:"passphrase,omitempty"` // path
-	CA         string   `json:"ca"`                   // path, or "system"
-	CRL        string   `json:"crl,omitempty"`        // path
-	Upstreams  []string `json:"upstreams"`            // that show it
+	Cert       string `json:"cert,omitempty"`       // path
+	Key        string `json:"key,omitempty"`        // path
+	PKCS12     string `json:"pkcs12,omitempty"`     // path, in place of Cert and Key
+	Passphrase string `json:"passphrase,omitempty"` // path
+	CA         string `json:"ca"`                   // path, or "system"
+	CRL        string `json:"crl,omitempty"`        // path
+
+	CRLUntil  *time.Time `json:"crl_until,omitempty"` // when the first of the revocation lists in use runs out
+	Upstreams []string   `json:"upstreams"`           // that show it
 }
 
 // The ways in which the files of an Identity are watched.
