@@ -17,6 +17,8 @@ package caller
 import (
 	"fmt"
 	"net"
+
+	"golang.org/x/sys/unix"
 )
 
 // None is the number of no user and no group. The kernel gives it to nobody.
@@ -104,6 +106,24 @@ func (d *Diag) owner(c net.Conn) (uint32, error) {
 		return None, err
 	case s.inode == 0: // the kernel then says uid 0, which would be root
 		return None, fmt.Errorf("connection from %v: its process has closed it already", theirs)
+	case s.state == unix.BPF_TCP_SYN_SENT:
+		return None, fmt.Errorf("connection from %v: somebody else calls from there now", theirs)
+	}
+	// After the answer, not before: as long as our end has its addresses, nobody else can.
+	if err := alive(c); err != nil {
+		return None, fmt.Errorf("connection from %v: %w", theirs, err)
 	}
 	return d.numbers().user(s.uid)
+}
+
+// alive reports an error if our end of a TCP connection has been reset. What came before
+// that can still be read, but its addresses may be somebody else's by now.
+func alive(c net.Conn) error {
+	return control(c, func(fd int) error {
+		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+		if err == nil && info.State == unix.BPF_TCP_CLOSE {
+			err = unix.ECONNRESET
+		}
+		return err
+	})
 }

@@ -137,6 +137,7 @@ func request(src, dst netip.AddrPort) []byte {
 // socket is what is known of a TCP socket. inode is 0 once no process holds it.
 type socket struct {
 	src, dst   netip.AddrPort
+	state      uint8 // of TCP, as BPF_TCP_…
 	uid, inode uint32
 }
 
@@ -159,6 +160,7 @@ func parse(b []byte) (socket, bool) {
 	return socket{
 		src:   end(b[4:6], b[8:24]),
 		dst:   end(b[6:8], b[24:40]),
+		state: b[1],
 		uid:   binary.NativeEndian.Uint32(b[64:]),
 		inode: binary.NativeEndian.Uint32(b[68:]),
 	}, true
