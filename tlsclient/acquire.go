@@ -40,7 +40,7 @@ func (u *Upstream) reserve(ex *exchange, fresh bool) (grant, error) {
 	defer u.mu.Unlock()
 	if !ex.entered {
 		ex.entered = true
-		u.budget.request(ex.now)
+		u.budget.request(time.Now())
 	}
 	l, err := u.choose(ex, ex.now)
 	if err != nil {

@@ -170,6 +170,8 @@ func (u *Upstream) patience(e *endpoint, unreachable bool, now time.Time) int {
 	}
 	n := u.opt().Breaker.Failures
 	switch {
+	case n == 0:
+		return 0
 	case unreachable && left > 0:
 		return 1
 	case left == 0 && others > 0:
@@ -180,6 +182,15 @@ func (u *Upstream) patience(e *endpoint, unreachable bool, now time.Time) int {
 
 // lastPatience is how many times the failures are that the last endpoint left may have.
 const lastPatience = 3
+
+// excuse lets another exchange be the probe in place of the one on c, whose client takes
+// its time with the body.
+func (u *Upstream) excuse(c *conn) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	c.link.endpoint.breaker.excuse(c.pass)
+	c.pass.probe = false
+}
 
 // end settles an exchange with e. The mutex is held.
 func (u *Upstream) end(e *endpoint, p pass, came outcome, unreachable bool, now time.Time) {

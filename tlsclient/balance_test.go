@@ -172,3 +172,13 @@ func TestPickingDoesNotAllocate(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+func TestNoBreakerOpensIfThatIsTurnedOff(t *testing.T) {
+	b := newBench(2)
+	b.upstream.options.Store(&Options{})
+	for _, unreachable := range []bool{true, false} {
+		if n := b.upstream.patience(b.upstream.endpoints[0], unreachable, b.now); n != 0 {
+			t.Errorf("unreachable %t: it opens after %d failures", unreachable, n)
+		}
+	}
+}

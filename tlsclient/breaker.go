@@ -70,6 +70,15 @@ func (b *breaker) begin() pass {
 	return pass{turn: b.turn, probe: b.open}
 }
 
+// excuse lets another exchange be the probe. What comes of the one before does not count
+// any more.
+func (b *breaker) excuse(p pass) {
+	if p.probe && p.turn == b.turn {
+		b.probing = false
+		b.turn++
+	}
+}
+
 // settle counts what came of an exchange. With patience above 0 so many failures in a row
 // open the breaker. It reports whether it has opened.
 func (b *breaker) settle(p pass, came outcome, patience int, o *BreakerOptions, now time.Time) bool {

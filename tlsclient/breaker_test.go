@@ -152,3 +152,21 @@ func TestNewCertificateIsTriedAtOnce(t *testing.T) {
 	c.settle(probe, answered, patient.Failures, &patient, c.now)
 	c.expect(Closed)
 }
+
+func TestAProbeThatIsExcusedLetsAnotherPass(t *testing.T) {
+	c := newClocked(t).shut().wait()
+	slow := c.begin()
+	if ok, _ := c.admits(c.now); ok {
+		t.Fatal("a second probe may pass")
+	}
+	c.excuse(slow)
+	ok, probe := c.admits(c.now)
+	if !ok || !probe {
+		t.Fatal("no other probe may pass")
+	}
+	next := c.begin()
+	c.settle(slow, failed, patient.Failures, &patient, c.now)
+	c.expect(HalfOpen) // what comes of the first does not count
+	c.settle(next, answered, patient.Failures, &patient, c.now)
+	c.expect(Closed)
+}

@@ -29,7 +29,7 @@ type second struct {
 func (b *budget) second(now time.Time) *second {
 	at := now.Unix()
 	s := &b.seconds[at%budgetTime]
-	if s.at != at {
+	if s.at < at {
 		*s = second{at: at}
 	}
 	return s

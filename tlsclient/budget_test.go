@@ -34,3 +34,16 @@ func TestBudgetFollowsTheLastTenSeconds(t *testing.T) {
 	b.request(now)
 	take(0)
 }
+
+// Whoever has waited long in a queue began in another second that has the same place.
+func TestAnOldRequestDoesNotEraseTheBudget(t *testing.T) {
+	var b budget
+	o := RetryOptions{Percent: 20, Min: 3}
+	now := time.Unix(1e9, 0)
+	for b.withdraw(&o, now) {
+	}
+	b.request(now.Add(-budgetTime * time.Second))
+	if b.withdraw(&o, now) {
+		t.Error("the retries of this second are forgotten")
+	}
+}

@@ -111,6 +111,9 @@ func (ex *exchange) tickOn(c *conn) error {
 		ex.due = true
 		c.sock.ReadWithin(ex.headWait())
 	}
+	if c.pass.probe && ex.upload.waiting() {
+		ex.upstream.excuse(c)
+	}
 	return ex.tick()
 }
 

@@ -82,6 +82,9 @@ func (u *Upstream) judge(e *endpoint, err error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	h, o := &e.health, &u.opt().Health
+	if o.Path == "" {
+		return // nobody wants to know any more
+	}
 	h.time, h.last = time.Now(), err
 	if err == nil {
 		h.passed++

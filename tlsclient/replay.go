@@ -16,9 +16,22 @@ type replay struct {
 	wanted  bool
 	over    atomic.Bool // there is more than is kept
 	whole   bool        // it is all here
+	head    []byte      // as it was sent: the body overwrites what it was made of
 
 	pieces [replaySize / rawconn.BufferSize][]byte
 	size   int
+}
+
+// again appends the head of req to out. For another attempt it is that of the first:
+// the fields of the request lie where its body has been read into since.
+func (r *replay) again(req *Request, out []byte) []byte {
+	switch {
+	case !r.wanted:
+		return req.appendHead(out)
+	case len(r.head) == 0:
+		r.head = req.appendHead(r.head)
+	}
+	return append(out, r.head...)
 }
 
 // add copies p, unless it is too much.
@@ -58,5 +71,5 @@ func (r *replay) free() {
 			r.pieces[i] = nil
 		}
 	}
-	r.size, r.whole = 0, false
+	r.size, r.whole, r.head = 0, false, r.head[:0]
 }

@@ -19,7 +19,8 @@ type Client interface {
 	StopBody()
 }
 
-// Request is what Do sends. The slices must stay valid until Do returns.
+// Request is what Do sends. The slices must stay valid until the body is first read, and
+// without a body until Do returns.
 type Request struct {
 	Method []byte
 	Target []byte // origin form, or "*"

@@ -184,7 +184,9 @@ func (r *Response) fail(class Class, err error) *Error {
 // late is the end of an exchange that took too long in all, or whose client is gone.
 func (r *Response) late() error {
 	ex := &r.exchange
-	if e := asError(ex.stopped); e != nil && e.Fault == FaultUpstream && !r.conn.headed && !ex.upload.waiting() {
+	// The time may have gone to the queue, to the client or to an earlier attempt.
+	all := ex.upload == nil && ex.queue == 0 && ex.retries == 0
+	if e := asError(ex.stopped); e != nil && e.Fault == FaultUpstream && !r.conn.headed && all {
 		r.conn.came = failed
 	}
 	return ex.stopped
@@ -325,7 +327,7 @@ func (r *Response) finish(reusable bool) {
 		up.stop()
 		r.exchange.upload = nil
 	}
-	if c.headed && c.came == unknown && r.Body.Done() {
+	if c.headed && c.came == unknown { // whose client may have left before the end
 		c.came = answered
 	}
 	if c.slack {

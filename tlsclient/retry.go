@@ -110,6 +110,8 @@ func (ex *exchange) repeat(c *conn, err error) retry {
 	switch {
 	case ex.stopped != nil || ex.answered || !ex.atHand(), e != nil && e.Fault == FaultClient:
 		return never
+	case ex.request.Continue && !ex.informed && ex.upload.waiting():
+		return never // its client sends nothing before it is told to
 	case !unseen && (!ex.request.Idempotent || e == nil):
 		return never // whatever else may speak for it
 	case !ex.repeated && e != nil && (e == c.doomed() || e.Class == ClientCertRejected && c.link.pool.retired.Load()):

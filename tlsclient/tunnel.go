@@ -18,6 +18,7 @@ type Tunnel struct {
 func (r *Response) Tunnel() *Tunnel {
 	c := r.conn
 	c.keepTunnel()
+	c.patient(0) // its own silence bounds it; who takes nothing for a while may be well
 	c.sock.Tick = nil
 	c.sock.ReadBy(time.Time{})
 	if c.reader.Empty() {

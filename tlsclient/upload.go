@@ -20,7 +20,7 @@ func (r *Response) send(req *Request) error {
 	c.sock.WriteWithin(o.BodyIdleTimeout)
 	out := o.Buffers.Get()
 	defer o.Buffers.Put(out)
-	head := req.appendHead(out[:0])
+	head := r.exchange.replay.again(req, out[:0])
 	if ex := &r.exchange; ex.buffered || ex.replay.whole {
 		c.sock.Hold(c.uses > 1)
 		defer c.sock.Release()

@@ -191,6 +191,11 @@ func (u *Upstream) Tune(o Options) {
 			e.breaker.reset()
 		}
 	}
+	if o.Health.Path == "" {
+		for _, e := range u.endpoints {
+			e.ill = false
+		}
+	}
 	u.startChecks()
 	u.freed(0) // a larger pool has room for those who wait
 }

@@ -100,6 +100,9 @@ func diagnose(err error) *failure {
 		f.status, f.hint = 503, "the upstream has failed again and again, and is left alone for a while; Retry-After says how long"
 	case tlsclient.NoEndpoint:
 		f.status, f.hint = 503, "every endpoint of the upstream is drained; mtlsproxyctl resume undoes that"
+		if e.Fault == tlsclient.FaultUpstream {
+			f.hint = "every endpoint of the upstream fails its health check; mtlsproxyctl upstreams shows each"
+		}
 	case tlsclient.IdentityUnavailable:
 		f.status, f.hint = 503, "no valid client certificate is loaded for this upstream; mtlsproxyctl certs says why"
 		if reason := tlsclient.ReasonOf(err); reason != tlsclient.ReasonOther {

@@ -262,7 +262,8 @@ func (e *exchange) prepare(r *Route) {
 	}
 	e.req = tlsclient.Request{
 		// A body that is sent while the response is awaited overwrites the head.
-		// It has gone out by then; only the method is needed again.
+		// It has gone out by then, and tlsclient keeps it for another attempt; only
+		// the method is needed again here.
 		Method: e.keep(append(e.scratch(), req.Method...)), Target: target, Host: host, Fields: e.requestFields(r),
 		Framing: req.Framing, Length: req.Length, Body: &e.x.Body,
 		Continue: req.Continue, WebSocket: req.WebSocket && r.WebSocket,
