@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -300,6 +301,25 @@ func TestConnectionsOfOneCallerAreBounded(t *testing.T) {
 	wantStatus(t, o.dial(), "/", 503, "overloaded")
 	wantStatus(t, second, "/", 200, "")
 	if l := o.limit("limits.connections_per_caller"); l.Capacity != 2 || l.Used != 2 || l.RejectedBy["caller"] != 1 {
+		t.Errorf("the limit is %+v", l)
+	}
+}
+
+func TestCallerThatHoldsAllConnectionsDoesNotKeepAnotherOut(t *testing.T) {
+	leak.Check(t)
+	p := newPKI(t)
+	up := p.upstream(t, tlstest.Static(tlstest.OK))
+	o := p.operate(t, oneRoute(up.Addr)+"[limits]\nconnections = 20\nconnections_per_caller = 2\n")
+	for range 20 {
+		o.dial().send("G") // and no more of the head
+	}
+	o.await("all but two to be refused", func() bool {
+		return o.limit("limits.connections_per_caller").RejectedBy["caller"] == 18 && o.limit("limits.connections").Used == 2
+	})
+	if got := askAs(t, &syscall.Credential{Uid: nobody, Gid: nobody}, "tcp", o.tcp); got != "200 " {
+		t.Errorf("another caller gets %q", got)
+	}
+	if l := o.limit("limits.connections"); l.RejectedBy["full"] != 0 {
 		t.Errorf("the limit is %+v", l)
 	}
 }

@@ -43,8 +43,9 @@ type conn struct {
 
 	known   bool           // who is there was asked for
 	who     *caller.Caller // with the groups; nil: not asked for, or not found out
-	seat    Seat           // nil: it needs none, or found none
-	excess  bool           // it found none
+	doubted bool           // it was found to be two
+	seat    Seat           // nil: it needs none, or has none
+	excess  bool           // it has none
 	holds   bool           // memory for exchanges
 	crowded error          // why it is to be sent away
 }
@@ -66,8 +67,8 @@ func newConn(s *Server, l *Listener, nc net.Conn) (*conn, error) {
 func (c *conn) serve() {
 	defer c.server.forget(c)
 	defer c.end()
-	if c.limits().EachCaller {
-		c.ask()
+	if c.limits().EachCaller && !c.ask() {
+		return // enough others are being told
 	}
 	for {
 		buf, n, ok := c.await()
@@ -202,7 +203,9 @@ func (x *Exchange) rests() bool {
 // serveOne reads one head and has its exchange handled.
 func (c *conn) serveOne(x *Exchange) bool {
 	x.reset()
-	c.count()
+	if !c.count() {
+		return false
+	}
 	head, err := x.readHead()
 	if err != nil && !x.refuse(err) {
 		return false

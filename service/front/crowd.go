@@ -23,7 +23,7 @@ type Seats interface {
 // Seat is a connection's place among those that are open.
 type Seat interface {
 	// Claim counts the connection for its caller, a uid or NoCaller, if it may have
-	// one more.
+	// one more. It must be left otherwise.
 	Claim(caller int64) bool
 	Leave()
 }
@@ -34,7 +34,7 @@ type Budget interface {
 	Release(bytes int64)
 }
 
-// A connection that finds no seat is kept for as long as it takes to tell it so. Those
+// A connection that finds no seat, or may not keep it, is kept for as long as it takes to tell it so. Those
 // that come when many are being told are closed at once. The accept loop never waits
 // for them: what waits in a listener's backlog knows nothing, and waits for long.
 const (
@@ -61,11 +61,18 @@ func (c *conn) sit() bool {
 		c.seat = seat
 		return true
 	}
+	return c.exceed(ErrFull)
+}
+
+// exceed counts the connection as one that has no seat, and reports whether it is to be
+// told why.
+func (c *conn) exceed(why error) bool {
+	s := c.server
 	if s.excess.Add(1) > maxExcess {
 		s.excess.Add(-1)
 		return false
 	}
-	c.excess, c.crowded = true, ErrFull
+	c.excess, c.crowded = true, why
 	return true
 }
 
@@ -81,11 +88,15 @@ func (c *conn) stand() {
 	}
 }
 
-// claim counts the connection for its caller, once that is known.
-func (c *conn) claim() {
-	if c.seat != nil && !c.seat.Claim(c.caller.Load()) {
-		c.crowded = ErrCallerFull
+// claim counts the connection for its caller, once that is known, and reports whether it
+// is to be served. One that its caller may not have leaves its seat at once: those of a
+// single caller would fill the room for all others otherwise.
+func (c *conn) claim() bool {
+	if c.seat == nil || c.seat.Claim(c.caller.Load()) {
+		return true
 	}
+	c.stand()
+	return c.exceed(ErrCallerFull)
 }
 
 // patience is how long the connection may be silent before a request.

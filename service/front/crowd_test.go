@@ -206,6 +206,49 @@ func TestSilentConnectionsOfACallerCountIfTheyAreBounded(t *testing.T) {
 	wantExchange(t, dial(), ErrCallerFull)
 }
 
+func TestConnectionsBeyondTheirCallersLimitLeaveRoomForOthers(t *testing.T) {
+	leak.Check(t)
+	const total = maxExcess + 2
+	for name, early := range map[string]bool{"with the first exchange": false, "at once": true} {
+		t.Run(name, func(t *testing.T) {
+			seats := &room{total: total, each: 1}
+			var who atomic.Int64
+			who.Store(7)
+			s, dial := serve(t, told, func(s *Server) {
+				s.Seats = seats
+				s.Who = func(net.Conn) int64 { return who.Load() }
+				s.Limit(limits(early))
+			})
+			begin := func() net.Conn {
+				c := dial()
+				io.WriteString(c, get[:1]) // and no more of the head
+				return c
+			}
+			begin()
+			await(t, func() bool { return seats.taken(7) == 1 })
+			begun := time.Now()
+			var refused []net.Conn
+			for range maxExcess {
+				refused = append(refused, begin())
+			}
+			await(t, func() bool { return s.excess.Load() == maxExcess && seats.free() == total-1 })
+			if b, err := io.ReadAll(begin()); len(b) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("one more got %q, %v, want it to be closed", b, err)
+			}
+			await(t, func() bool { return seats.free() == total-1 && s.Connections() == 1+maxExcess })
+			who.Store(9)
+			wantExchange(t, dial(), nil)
+			for _, c := range refused {
+				io.ReadAll(c)
+			}
+			if d := time.Since(begun); d > crowdTime+3*time.Second {
+				t.Errorf("they ended after %v", d)
+			}
+			await(t, func() bool { return s.excess.Load() == 0 })
+		})
+	}
+}
+
 func TestExchangeWithoutMemoryIsToldSo(t *testing.T) {
 	leak.Check(t)
 	p := new(purse)
@@ -244,26 +287,38 @@ func TestPanicGivesSeatAndMemoryBack(t *testing.T) {
 
 func TestTunnelHoldsNoMemoryForExchanges(t *testing.T) {
 	leak.Check(t)
-	p := new(purse)
-	p.left.Store(exchangeMemory)
-	_, dial := serve(t, func(x *Exchange) {
-		if string(x.Request.Path) != "/tunnel" {
-			told(x)
-			return
-		}
-		x.Head(101, []byte("Switching Protocols"), nil, http1.NoBody, -1)
-		tunnel, _ := x.Tunnel()
-		if buf, _, err := tunnel.Read(x.conn.server.Buffers); err == nil {
-			x.conn.server.Buffers.Put(buf)
-		}
-	}, func(s *Server) { s.Memory = p })
-	c := dial()
-	io.WriteString(c, strings.Replace(get, "/", "/tunnel", 1))
-	if _, err := c.Read(make([]byte, rawconn.BufferSize)); err != nil {
-		t.Fatal(err)
+	for name, ahead := range map[string]string{"nothing is sent ahead": "", "a frame is sent ahead": "an early frame"} {
+		t.Run(name, func(t *testing.T) {
+			p := new(purse)
+			p.left.Store(exchangeMemory)
+			_, dial := serve(t, func(x *Exchange) {
+				if string(x.Request.Path) != "/tunnel" {
+					told(x)
+					return
+				}
+				x.Head(101, []byte("Switching Protocols"), nil, http1.NoBody, -1)
+				tunnel, _ := x.Tunnel()
+				for got := ""; ; {
+					buf, n, err := tunnel.Read(x.conn.server.Buffers)
+					if err != nil {
+						if got != ahead {
+							t.Errorf("the tunnel brought %q, want %q", got, ahead)
+						}
+						return
+					}
+					got += string(buf[:n])
+					x.conn.server.Buffers.Put(buf)
+				}
+			}, func(s *Server) { s.Memory = p })
+			c := dial()
+			io.WriteString(c, strings.Replace(get, "/", "/tunnel", 1)+ahead)
+			if _, err := c.Read(make([]byte, rawconn.BufferSize)); err != nil {
+				t.Fatal(err)
+			}
+			await(t, func() bool { return p.left.Load() == exchangeMemory })
+			wantExchange(t, dial(), nil)
+		})
 	}
-	await(t, func() bool { return p.left.Load() == exchangeMemory })
-	wantExchange(t, dial(), nil)
 }
 
 func TestCallerIsLookedUpOnceAndAnewAfterAFailure(t *testing.T) {
@@ -295,6 +350,26 @@ func TestCallerIsLookedUpOnceAndAnewAfterAFailure(t *testing.T) {
 	}
 	if got, _ := exchange(t, dial()); got != "seven" || asked.Load() != 3 {
 		t.Errorf("another connection: got %q, asked %d times", got, asked.Load())
+	}
+}
+
+func TestConnectionThatIsFoundToBeOfTwoCallersIsOfNone(t *testing.T) {
+	leak.Check(t)
+	_, dial := serve(t, func(x *Exchange) {
+		text := "known"
+		if who, err := x.Who(); err != nil && who.UID == caller.None && x.Caller() == NoCaller {
+			text = "unknown"
+		}
+		x.Answer(200, "OK", nil, text)
+	}, func(s *Server) {
+		s.Who = func(net.Conn) int64 { return 7 }
+		s.Identify = func(net.Conn) (caller.Caller, error) { return caller.Caller{UID: 8}, nil }
+	})
+	c := dial()
+	for i := range 3 {
+		if got, _ := exchange(t, c); got != "unknown" {
+			t.Errorf("exchange %d: the caller is %s", i, got)
+		}
 	}
 }
 

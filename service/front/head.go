@@ -58,6 +58,9 @@ func (c *conn) beginHead() {
 	if c.hurried {
 		long = c.server.patience()
 	}
+	if c.crowded != nil {
+		long = min(long, crowdTime)
+	}
 	c.sock.ReadBy(time.Now().Add(long))
 	c.heading.Store(!c.hurried)
 }

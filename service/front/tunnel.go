@@ -25,11 +25,17 @@ func (x *Exchange) Tunnel() (Tunnel, error) {
 	x.conn.server.Buffers.Put(x.out)
 	x.out = nil
 	if x.reader.Empty() {
-		x.dropBuffer()
-		x.conn.letGo() // a tunnel takes buffers only while something moves
+		x.unburden()
 	}
 	x.conn.sock.ReadBy(time.Time{})
 	return Tunnel{x, x.conn.sock}, err
+}
+
+// unburden gives back what the exchange holds: a tunnel takes buffers only while
+// something moves.
+func (x *Exchange) unburden() {
+	x.dropBuffer()
+	x.conn.letGo()
 }
 
 // Read waits for bytes without holding a buffer, then takes one from b, which
@@ -40,7 +46,7 @@ func (t Tunnel) Read(b *rawconn.Buffers) (buf []byte, n int, err error) {
 		n = copy(buf, r.Buffered())
 		r.Take(n)
 		if r.Empty() {
-			t.x.dropBuffer()
+			t.x.unburden()
 		}
 		return buf, n, nil
 	}

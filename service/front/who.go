@@ -6,16 +6,17 @@ import (
 	"github.com/mtlsproxy/mtlsproxy/service/caller"
 )
 
-// count begins an exchange in the books, and finds out who is there with the first.
-func (c *conn) count() {
+// count begins an exchange in the books, and finds out who is there with the first. It
+// reports whether the exchange is to be served.
+func (c *conn) count() bool {
 	if c.exchanges.Add(1) > 1 || c.known {
-		return
+		return true
 	}
-	c.ask()
+	return c.ask()
 }
 
-// ask finds out who is there.
-func (c *conn) ask() {
+// ask finds out who is there, and reports whether the connection is to be served.
+func (c *conn) ask() bool {
 	c.known = true
 	if c.server.Who != nil {
 		// On a goroutine of its own: to ask takes more stack than anything else a
@@ -24,21 +25,26 @@ func (c *conn) ask() {
 		go func() { found <- c.server.Who(c.sock.NetConn()) }()
 		c.caller.Store(<-found)
 	}
-	c.claim()
+	return c.claim()
 }
 
-var errNobodyKnown = errors.New("callers are not looked up here")
+var (
+	errNobodyKnown = errors.New("callers are not looked up here")
+	errDoubted     = errors.New("the connection was found to be of one caller first, and of another then; connect anew")
+)
 
 // Who returns the caller with its groups. That is looked up once for each connection,
 // when a handler asks; what could not be found out is looked up anew by the next that
-// asks.
+// asks. If it is another than Caller knew, nobody is known on the connection any more.
 func (x *Exchange) Who() (caller.Caller, error) {
 	c := x.conn
-	if c.who != nil {
+	switch {
+	case c.who != nil:
 		return *c.who, nil
-	}
-	if c.server.Identify == nil {
+	case c.server.Identify == nil:
 		return caller.Caller{UID: caller.None}, errNobodyKnown
+	case c.doubted:
+		return caller.Caller{UID: caller.None}, errDoubted
 	}
 	type answer struct {
 		who caller.Caller
@@ -50,9 +56,15 @@ func (x *Exchange) Who() (caller.Caller, error) {
 		found <- answer{who, err}
 	}()
 	a := <-found
-	if a.err == nil {
-		c.who = &a.who
-		c.caller.Store(int64(a.who.UID))
+	if a.err != nil {
+		return a.who, a.err
 	}
-	return a.who, a.err
+	if first := c.caller.Load(); first != NoCaller && first != int64(a.who.UID) {
+		c.doubted = true
+		c.caller.Store(NoCaller)
+		return caller.Caller{UID: caller.None}, errDoubted
+	}
+	c.who = &a.who
+	c.caller.Store(int64(a.who.UID))
+	return a.who, nil
 }
