@@ -38,7 +38,7 @@ test: ## run every test that can run here, with the race detector if there is a 
 	@echo 'alone, since they measure how soon a new certificate is in use:'
 	@$(GO) run ./contrib/testreport $(RACE) -count=1 -run '^TestRotation' ./cmd/mtlsproxyd
 	@$(if $(RACE),echo 'once more without the race detector: what it would distort'; \
-		$(GO) run ./contrib/testreport -count=1 -run Alloc ./service ./journal ./tlsclient/...)
+		$(GO) run ./contrib/testreport -count=1 -run 'Alloc|SlowClients' ./service ./journal ./tlsclient/...)
 	@if CGO_ENABLED=0 $(GO) run ./packaging/systemtest -can; then $(MAKE) --no-print-directory test-system; fi
 
 test-faults: ## crash and damage the request log, for some minutes
