@@ -78,8 +78,8 @@ func TestAConnectionThatRacesTheIdleExitIsServed(t *testing.T) {
 		t.Fatal("nobody has been there for two hours")
 	}
 	c := dial(t, l)
-	for l.Accepted() == 0 {
-		time.Sleep(time.Millisecond)
+	if err := l.Probe(t.Context()); err != nil { // which comes after it
+		t.Fatal(err)
 	}
 	if q.certain() {
 		t.Error("it would end with a connection open")

@@ -31,6 +31,9 @@ func (c Credentials) String() string { return "not shown" }
 // GoString implements fmt.GoStringer.
 func (c Credentials) GoString() string { return "not shown" }
 
+// MarshalText implements encoding.TextMarshaler, for JSON and logs.
+func (c Credentials) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
 // ReadCredentials reads a file that holds user:password in its first line. Like a key's,
 // its mode must keep others out.
 func ReadCredentials(path string) (Credentials, error) {

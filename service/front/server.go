@@ -127,7 +127,9 @@ func (s *Server) Serve(l *Listener) error {
 			return nil
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			l.answerProbe()
-			s.passGate()
+			if s.passGate(); s.ending() {
+				return nil // whoever waits by now is the next process's
+			}
 		case errors.Is(err, net.ErrClosed):
 			return fmt.Errorf("listener %q was closed: %w", l.Name(), err)
 		default:

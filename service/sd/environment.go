@@ -9,12 +9,6 @@ import (
 	"time"
 )
 
-// Booted reports whether systemd is the host's init, as sd_booted(3) does.
-func Booted() bool {
-	info, err := os.Lstat("/run/systemd/system")
-	return err == nil && info.IsDir()
-}
-
 // UnderSystemd reports whether a systemd manager has started this very process. Its
 // variables are inherited, by shells in a graphical session for example; the one that
 // holds the pid tells (systemd 248 and later, systemd.exec(5)).

@@ -60,13 +60,6 @@ func TestUnderSystemdIsWhoeverItHasStarted(t *testing.T) {
 	}
 }
 
-func TestBootedIsWhatTheDirectorySays(t *testing.T) {
-	info, err := os.Lstat("/run/systemd/system")
-	if want := err == nil && info.IsDir(); Booted() != want {
-		t.Errorf("booted with systemd: %t", !want)
-	}
-}
-
 func TestCredentialsAreToldByWhereTheyLead(t *testing.T) {
 	dir := t.TempDir()
 	creds, etc := filepath.Join(dir, "creds"), filepath.Join(dir, "etc")

@@ -167,9 +167,6 @@ func (m *Machine) PowerOff() error {
 	return errors.Join(fmt.Errorf("%s had to be killed: it was not off after %v", m.Name, offTime), m.groups.remove())
 }
 
-// Leader is PID 1 of the machine, as this host counts.
-func (m *Machine) Leader() int { return m.leader }
-
 // waitDelay is how long the output of a killed command is waited for.
 const waitDelay = time.Second
 
