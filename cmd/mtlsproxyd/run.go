@@ -43,11 +43,11 @@ func (c *runCmd) Run(w world) (err error) {
 	// Two channels, so that many of the one kind cannot displace the other; and before
 	// anything else, so that no signal ends a process that has taken the connections of
 	// the one before out of the fd store, and that a SIGHUP from now on finds its way.
+	// Nothing stops them: a signal that comes as the process ends must not hide the exit
+	// code behind its own.
 	stop, hangup := make(chan os.Signal, 2), make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR2)
 	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(stop)
-	defer signal.Stop(hangup)
 	// Whoever reads the log may go away; that must not end the daemon.
 	signal.Ignore(syscall.SIGPIPE)
 	passed := sd.Take() // before anything opens files
