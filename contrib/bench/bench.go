@@ -27,7 +27,7 @@ type bench struct {
 	progress io.Writer
 	nginx    string // the program
 	peers    []*peer
-	logPair  []*peer // the same build with the request log on and off
+	pairs    map[string][2]*peer // by section: the same build with something on and off
 	upstream *child
 	place    placement // for the present number of threads
 	results  *results
@@ -58,9 +58,7 @@ func newBench(ctx context.Context, o options, progress io.Writer) (*bench, error
 	if len(b.peers) == 0 {
 		return b, errors.New("nothing to measure")
 	}
-	if b.opt.selected(sectionLog) {
-		b.findLogPair()
-	}
+	b.findPairs()
 	if err := b.makeSite(); err != nil {
 		return b, err
 	}

@@ -26,6 +26,7 @@ func (b *bench) measure(ctx context.Context) error {
 			{sectionBulk, b.measureBulk},
 			{sectionIdle, b.measureIdle},
 			{sectionLog, b.measureLog},
+			{sectionLimits, b.measureLimits},
 		} {
 			if !b.opt.selected(section.name) {
 				continue
@@ -44,10 +45,17 @@ func (b *bench) measureRate(ctx context.Context, n int) error { return b.rateOf(
 
 // measureLog does with the request log on and off what the sections before do with the peers.
 func (b *bench) measureLog(ctx context.Context, n int) error {
-	if err := b.smallOf(ctx, n, b.logPair); err != nil {
+	pair := b.pairs[sectionLog]
+	if err := b.smallOf(ctx, n, pair[:]); err != nil {
 		return err
 	}
-	return b.rateOf(ctx, n, b.logPair)
+	return b.rateOf(ctx, n, pair[:])
+}
+
+// measureLimits does with limits on and off what the first section does with the peers.
+func (b *bench) measureLimits(ctx context.Context, n int) error {
+	pair := b.pairs[sectionLimits]
+	return b.smallOf(ctx, n, pair[:])
 }
 
 func (b *bench) smallOf(ctx context.Context, n int, peers []*peer) error {

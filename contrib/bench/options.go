@@ -14,11 +14,12 @@ import (
 
 // Sections of a run, in the order in which they run.
 const (
-	sectionSmall = "small"
-	sectionRate  = "rate"
-	sectionBulk  = "bulk"
-	sectionIdle  = "idle"
-	sectionLog   = "log"
+	sectionSmall  = "small"
+	sectionRate   = "rate"
+	sectionBulk   = "bulk"
+	sectionIdle   = "idle"
+	sectionLog    = "log"
+	sectionLimits = "limits"
 )
 
 // defaultOut is where a full run leaves its results, seen from the top of the repository.
@@ -56,7 +57,7 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	daemonArgs := f.String("daemon-args", "", "more arguments for every build of mtlsproxyd, separated by blanks")
 	f.Func("binary", "another build of mtlsproxyd to compare, as `name=file` (repeatable)", o.addBinary)
 	peers := f.String("peers", "nginx,haproxy,mtlsproxy", "what to compare")
-	only := f.String("only", "small,rate,bulk,idle,log", "sections to run")
+	only := f.String("only", "small,rate,bulk,idle,log,limits", "sections to run")
 	threads := f.String("n", "1,2", "numbers of workers, threads, GOMAXPROCS")
 	f.IntVar(&o.rounds, "rounds", 5, "rounds per section")
 	f.DurationVar(&o.duration, "duration", 4*time.Second, "time per round of small requests")
@@ -125,7 +126,7 @@ func (o options) check() error {
 	if err := allKnown("-peers", o.peers, "nginx", "haproxy", "mtlsproxy"); err != nil {
 		return err
 	}
-	if err := allKnown("-only", o.only, sectionSmall, sectionRate, sectionBulk, sectionIdle, sectionLog); err != nil {
+	if err := allKnown("-only", o.only, sectionSmall, sectionRate, sectionBulk, sectionIdle, sectionLog, sectionLimits); err != nil {
 		return err
 	}
 	names := slices.Clone(o.peers)

@@ -5,14 +5,32 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 )
 
-// Columns of the section that compares the daemon with itself.
+// Columns of the sections that compare the daemon with itself.
 const (
-	logOn  = "log on"
-	logOff = "log off"
+	logOn     = "log on"
+	logOff    = "log off"
+	limitsOn  = "limits on"
+	limitsOff = "limits off"
 )
+
+// limitFlags are limits of every kind that nobody in a benchmark reaches, and a rule for
+// which the caller is looked up.
+func limitFlags() []string {
+	var flags []string
+	for _, set := range []string{
+		fmt.Sprintf("route.default.callers=uid:%d", os.Getuid()),
+		"route.default.limit.rate=1000000/s", "route.default.limit.burst=1000000", "route.default.limit.per=caller",
+		"route.default.limit.in_flight=100000", "route.default.limit.per_caller=100000", "route.default.limit.queue=1000",
+		"route.default.limit.body=1GiB", "limits.connections_per_caller=100000", "limits.memory=16GiB",
+	} {
+		flags = append(flags, "--set", set)
+	}
+	return flags
+}
 
 // ownPeer is a build of mtlsproxyd as operators run it, with an admin socket and, if keepLog
 // is set, a request log. Extra goes to the end of its command line.
@@ -52,17 +70,28 @@ func ownPeer(name, program string, keepLog bool, extra []string) *peer {
 	}
 }
 
-// findLogPair prepares the comparison of the request log on with off, for the same build as
-// all other ratios are about.
-func (b *bench) findLogPair() {
-	program, err := b.ownProgram()
-	if err != nil {
-		b.opt.only = without(b.opt.only, sectionLog)
-		b.skip("request log on and off: " + err.Error())
-		return
-	}
-	for _, name := range []string{logOn, logOff} {
-		b.logPair = append(b.logPair, ownPeer(name, program, name == logOn, b.opt.daemonArgs))
+// findPairs prepares the comparisons of on with off, for the same build as all other ratios
+// are about.
+func (b *bench) findPairs() {
+	b.pairs = make(map[string][2]*peer)
+	for _, section := range []string{sectionLog, sectionLimits} {
+		if !b.opt.selected(section) {
+			continue
+		}
+		program, err := b.ownProgram()
+		if err != nil {
+			b.opt.only = without(b.opt.only, section)
+			b.skip(section + " on and off: " + err.Error())
+			continue
+		}
+		args := b.opt.daemonArgs
+		switch section {
+		case sectionLog:
+			b.pairs[section] = [2]*peer{ownPeer(logOn, program, true, args), ownPeer(logOff, program, false, args)}
+		case sectionLimits:
+			limited := slices.Concat(limitFlags(), args)
+			b.pairs[section] = [2]*peer{ownPeer(limitsOn, program, true, limited), ownPeer(limitsOff, program, true, args)}
+		}
 	}
 }
 

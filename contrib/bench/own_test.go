@@ -40,31 +40,34 @@ func TestOwnPeerRunsAsOperatorsRunIt(t *testing.T) {
 	f(false, "false")
 }
 
-func TestLogPairIsOfTheBuildTheRatiosAreAbout(t *testing.T) {
+func TestPairsAreOfTheBuildTheRatiosAreAbout(t *testing.T) {
 	b := &bench{
-		opt:   options{only: []string{sectionSmall, sectionLog}},
+		opt:   options{only: []string{sectionSmall, sectionLog, sectionLimits}},
 		peers: []*peer{{name: "nginx", program: "/nginx"}, {name: "a", program: "/a", own: true}, {name: "b", program: "/b", own: true}},
 	}
-	b.findLogPair()
-	if len(b.logPair) != 2 || b.logPair[0].name != logOn || b.logPair[1].name != logOff {
-		t.Fatalf("got %+v", b.logPair)
-	}
-	for _, p := range b.logPair {
-		if p.program != "/a" {
-			t.Errorf("%s runs %s", p.name, p.program)
+	b.findPairs()
+	for section, want := range map[string][2]string{sectionLog: {logOn, logOff}, sectionLimits: {limitsOn, limitsOff}} {
+		pair, ok := b.pairs[section]
+		if !ok || pair[0].name != want[0] || pair[1].name != want[1] {
+			t.Fatalf("%s: got %+v", section, pair)
+		}
+		for _, p := range pair {
+			if p.program != "/a" {
+				t.Errorf("%s runs %s", p.name, p.program)
+			}
 		}
 	}
 }
 
-func TestLogPairIsSkippedWithoutADaemon(t *testing.T) {
+func TestPairsAreSkippedWithoutADaemon(t *testing.T) {
 	b := &bench{
-		opt:      options{only: []string{sectionSmall, sectionLog}},
+		opt:      options{only: []string{sectionSmall, sectionLog, sectionLimits}},
 		progress: io.Discard,
 		results:  &results{},
 		peers:    []*peer{{name: "nginx"}},
 	}
-	b.findLogPair()
-	if b.opt.selected(sectionLog) || len(b.results.skipped) != 1 {
+	b.findPairs()
+	if b.opt.selected(sectionLog) || b.opt.selected(sectionLimits) || len(b.results.skipped) != 2 {
 		t.Errorf("sections %v, skipped %q", b.opt.only, b.results.skipped)
 	}
 }

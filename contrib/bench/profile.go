@@ -18,7 +18,7 @@ func profile(ctx context.Context, o options, stdout io.Writer) (err error) {
 		return fmt.Errorf("finding %q: %w", o.profile, err)
 	}
 	o.peers, o.binaries = []string{"mtlsproxy"}, nil
-	o.only = without(without(o.only, sectionIdle), sectionLog)
+	o.only = without(without(without(o.only, sectionIdle), sectionLog), sectionLimits)
 	o.daemonArgs = slices.Concat(o.daemonArgs, []string{"--cpu-profile", file})
 	b, err := newBench(ctx, o, stdout)
 	defer func() { err = errors.Join(err, b.close()) }()

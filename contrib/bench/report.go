@@ -36,9 +36,22 @@ func (r *results) beside() comparison {
 	return c
 }
 
-// logOnOff compares the request log on with off.
-func logOnOff() comparison {
-	return comparison{columns: []string{logOn, logOff}, subject: logOn, over: []string{logOff}}
+// onOff compares something on with off.
+func onOff(on, off string) comparison {
+	return comparison{columns: []string{on, off}, subject: on, over: []string{off}}
+}
+
+// ownPairs are what the daemon is compared with itself for.
+func ownPairs() []ownPair {
+	return []ownPair{
+		{what: "its request log", comparison: onOff(logOn, logOff)},
+		{what: "limits of every kind", comparison: onOff(limitsOn, limitsOff)},
+	}
+}
+
+type ownPair struct {
+	what string
+	comparison
 }
 
 // resultTable has a row for each metric, a column for each peer, and the subject's ratio to
@@ -159,8 +172,10 @@ func textReport(r *results) string {
 		if t := resultTable(r, n, r.beside()); len(t.rows) > 0 {
 			fmt.Fprintf(&out, "\n%s\n\n%s", r.heading(n), t.text())
 		}
-		if t := resultTable(r, n, logOnOff()); len(t.rows) > 0 {
-			fmt.Fprintf(&out, "\n%s, request log on and off\n\n%s", r.heading(n), t.text())
+		for _, pair := range ownPairs() {
+			if t := resultTable(r, n, pair.comparison); len(t.rows) > 0 {
+				fmt.Fprintf(&out, "\n%s, %s on and off\n\n%s", r.heading(n), pair.what, t.text())
+			}
 		}
 	}
 	if r.subject() != "" {
@@ -179,8 +194,10 @@ func markdownReport(r *results, notes string) string {
 	out.WriteString("\n![bar plot of the main rows](results.svg)\n")
 	for _, n := range r.threads {
 		fmt.Fprintf(&out, "\n## %s\n\n%s", r.heading(n), resultTable(r, n, r.beside()).markdown())
-		if t := resultTable(r, n, logOnOff()); len(t.rows) > 0 {
-			fmt.Fprintf(&out, "\nThe same build of mtlsproxyd with its request log on and off:\n\n%s", t.markdown())
+		for _, pair := range ownPairs() {
+			if t := resultTable(r, n, pair.comparison); len(t.rows) > 0 {
+				fmt.Fprintf(&out, "\nThe same build of mtlsproxyd with %s on and off:\n\n%s", pair.what, t.markdown())
+			}
 		}
 	}
 	if r.subject() != "" {
@@ -209,5 +226,6 @@ func method(o options) []string {
 		fmt.Sprintf("download and upload: at least %d MiB per round over %d connections, bodies of %d and %d MiB.", o.bulkMiB, bulkConns, fileBytes>>20, uploadBytes>>20),
 		fmt.Sprintf("idle: growth of the proportional set size from after a warm-up to %d idle keep-alive connections with one request each, in a fresh process.", o.idle),
 		"log: small and half rate again, for one build with its request log on and off, alternating; admin socket and metrics on in both.",
+		"limits: small again, for one build whose route has callers by uid, a rate by caller, bounds of exchanges in all and by caller, a queue and a bound of bodies, and that bounds connections by caller, alternating with one that has the defaults only. Nothing is turned away.",
 	}
 }

@@ -46,6 +46,11 @@ func sample() *results {
 			r.add(1, name, "rate.p99", 100*v/float64(i+1))
 		}
 	}
+	for i, name := range []string{limitsOn, limitsOff} {
+		for _, v := range []float64{15, 14.5, 15.5} {
+			r.add(1, name, "small.cpu", v-float64(i)/2)
+		}
+	}
 	for _, name := range []string{"mtlsproxy", logOn} {
 		r.count(1, name, "log.kept", 100000)
 		r.count(1, name, "log.kept", 20000)

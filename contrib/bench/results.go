@@ -140,6 +140,7 @@ type goal struct {
 	metric string
 	of     string // empty: the subject
 	over   string // the peer compared with; empty: the bare value
+	minus  string // the peer whose value is taken off; empty: none
 	limit  float64
 }
 
@@ -152,6 +153,7 @@ func goals() []goal {
 		{text: "memory per idle connection ≤ 8 KiB", metric: "idle.kib", limit: 8},
 		{text: "request log on, CPU per small request ≤ 1.08 × off", metric: "small.cpu", of: logOn, over: logOff, limit: 1.08},
 		{text: "request log on, p99 at half of nginx's peak ≤ 1.10 × off", metric: "rate.p99", of: logOn, over: logOff, limit: 1.10},
+		{text: "limits on, CPU per small request ≤ off + 1 µs", metric: "small.cpu", of: limitsOn, minus: limitsOff, limit: 1},
 	}
 }
 
@@ -161,7 +163,12 @@ func (g goal) value(r *results, threads int) (float64, bool) {
 	if of == "" {
 		of = r.subject()
 	}
-	if g.over == "" {
+	switch {
+	case g.minus != "":
+		a, ok1 := r.median(threads, of, g.metric)
+		b, ok2 := r.median(threads, g.minus, g.metric)
+		return a - b, ok1 && ok2
+	case g.over == "":
 		return r.median(threads, of, g.metric)
 	}
 	return r.ratio(threads, of, g.over, g.metric)
