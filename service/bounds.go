@@ -27,7 +27,7 @@ type bounds struct {
 type routeBounds struct {
 	rate     *limiter.Rate // nil: no bound
 	per      string        // what its keys mean
-	gate     *limiter.Gate // nil: no bound
+	gate     *limiter.Gate // nil: there has never been a bound
 	tooLarge atomic.Uint64
 }
 
@@ -63,18 +63,17 @@ func (b *bounds) route(name string, l *config.RouteLimit, now time.Time) proxy.L
 	}
 	out.Policy = o.AppendPolicy(nil, name)
 	g := limiter.GateOptions{Capacity: l.InFlight, PerKey: l.PerCaller, Queue: l.Queue}
+	bounded := g.Capacity > 0 || g.PerKey > 0
 	switch {
-	case g.Capacity == 0 && g.PerKey == 0:
-		if r.gate != nil {
-			r.gate.Resize(g) // whoever waits may go
-		}
-		r.gate = nil
-	case r.gate == nil:
+	case r.gate != nil:
+		r.gate.Resize(g) // without a bound whoever waits may go
+	case bounded:
 		r.gate = limiter.NewGate(g)
-	default:
-		r.gate.Resize(g)
 	}
-	out.Rate, out.Gate = r.rate, r.gate
+	out.Rate = r.rate
+	if bounded { // those inside are remembered meanwhile, should there be a bound again
+		out.Gate = r.gate
+	}
 	return out
 }
 
@@ -139,16 +138,17 @@ const (
 	fewestConnections   = 16
 )
 
-// room is how many client connections the bound on open files leaves room for, if each
-// may need a second descriptor, for its upstream, but all upstreams together have no
-// more than pool.max connections.
+// room is how many client connections the bound on open files leaves room for. Each may
+// need a second descriptor, for its upstream, while the upstreams that it used before keep
+// up to pool.idle; but all upstreams together have no more than pool.max connections.
 func room(files uint64, c *config.Config) int {
 	left := int(min(files, 1<<30)) - operatorDescriptors - otherDescriptors - front.MaxExcess
-	pools := 0
+	pools, kept, most := 0, 0, 0
 	for i := range c.Upstreams {
-		pools += c.Upstreams[i].Pool.Max
+		p := &c.Upstreams[i].Pool
+		pools, kept, most = pools+p.Max, kept+p.Idle, max(most, p.Idle)
 	}
-	return max(left-pools, left/2, fewestConnections)
+	return max(left-pools, (left-(kept-most))/2, fewestConnections)
 }
 
 // boundConnections makes the limits of all connections together hold.

@@ -12,11 +12,10 @@ import (
 	"github.com/mtlsproxy/mtlsproxy/service/proxy"
 	"github.com/mtlsproxy/mtlsproxy/tlsclient"
 	"github.com/mtlsproxy/mtlsproxy/tlsclient/http1"
-	"github.com/mtlsproxy/mtlsproxy/tlsclient/rawconn"
 )
 
 // upstreamOptions is what tlsclient needs to know of an upstream.
-func upstreamOptions(u *config.Upstream, l *config.Limits, b *rawconn.Buffers) (tlsclient.Options, error) {
+func (s *Service) upstreamOptions(u *config.Upstream, l *config.Limits) (tlsclient.Options, error) {
 	o := tlsclient.Options{
 		Name:             u.Name,
 		ServerName:       u.ServerName,
@@ -38,7 +37,8 @@ func upstreamOptions(u *config.Upstream, l *config.Limits, b *rawconn.Buffers) (
 		Breaker:          tlsclient.BreakerOptions(u.Breaker),
 		Health:           tlsclient.HealthOptions(u.Health),
 		Source:           u.Source,
-		Buffers:          b,
+		Buffers:          &s.buffers,
+		Memory:           s.bounds.memory,
 	}
 	if u.Via != nil {
 		o.Via = &tlsclient.Via{Address: tlsclient.Address{Host: u.Via.Host, Port: u.Via.Port}}

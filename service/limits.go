@@ -43,10 +43,14 @@ func (b backend) Limits() []api.Limit {
 func (b backend) clientLimits() []api.Limit {
 	const subject = "clients"
 	c, m := b.bounds.connections.Stats(), b.bounds.memory.Stats()
+	l, over := &b.world.Load().config.Limits, &b.front.Oversized
 	return inForce([]api.Limit{
 		limit(c, "limits.connections", subject, "connections", c.Capacity, c.Used, limiter.Full),
 		limit(c, "limits.connections_per_caller", subject, "connections", c.KeyCapacity, c.KeyUsed, limiter.Caller),
 		limit(m, "limits.memory", subject, "bytes", m.Capacity, m.Used, limiter.Full),
+		sizeLimit("limits.header_bytes", subject, "bytes", l.HeaderBytes, over.Heads.Load()),
+		sizeLimit("limits.header_fields", subject, "fields", int64(l.HeaderFields), over.Fields.Load()),
+		sizeLimit("limits.target_bytes", subject, "bytes", l.TargetBytes, over.Targets.Load()),
 	})
 }
 
@@ -68,7 +72,7 @@ func (b backend) routeLimits(r *config.Route) (out []api.Limit) {
 			limit(s, "limit.queue", subject, "exchanges", s.QueueCapacity, s.Waiting, limiter.QueueFull, limiter.Timeout))
 	}
 	if r.Limit.Body > 0 {
-		out = append(out, api.Limit{Name: "limit.body", Subject: subject, Unit: "bytes", Capacity: r.Limit.Body, Rejected: tooLarge})
+		out = append(out, sizeLimit("limit.body", subject, "bytes", r.Limit.Body, tooLarge))
 	}
 	return inForce(out)
 }
@@ -86,6 +90,12 @@ func limit(s limiter.Stats, name, subject, unit string, capacity, used int64, re
 		l.Rejected += s.Rejected[why]
 	}
 	return l
+}
+
+// sizeLimit is a limit of single requests: nothing of it is in use for long.
+func sizeLimit(name, subject, unit string, capacity int64, tooLarge uint64) api.Limit {
+	return api.Limit{Name: name, Subject: subject, Unit: unit, Capacity: capacity, Rejected: tooLarge,
+		RejectedBy: map[string]uint64{"too_large": tooLarge}}
 }
 
 // descriptors is the process's bound on open files, getrlimit(2).

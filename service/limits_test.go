@@ -3,6 +3,7 @@ package service_test
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -329,7 +330,7 @@ func TestMemoryOfExchangesIsBounded(t *testing.T) {
 	p := newPKI(t)
 	w := newWaiting()
 	o := p.operate(t, oneRoute(p.upstream(t, w.script).Addr)+"[limits]\nmemory = \"1MiB\"\n")
-	const fit = 1 << 20 / (48 << 10)
+	const fit = 1 << 20 / (64 << 10)
 	var under []*client
 	for range fit {
 		c := o.dial()
@@ -338,7 +339,7 @@ func TestMemoryOfExchangesIsBounded(t *testing.T) {
 		under = append(under, c)
 	}
 	wantStatus(t, o.dial(), "/", 503, "overloaded")
-	if l := o.limit("limits.memory"); l.Capacity != 1<<20 || l.Used != fit*48<<10 || l.RejectedBy["full"] != 1 {
+	if l := o.limit("limits.memory"); l.Capacity != 1<<20 || l.Used != fit*64<<10 || l.RejectedBy["full"] != 1 {
 		t.Errorf("the limit is %+v", l)
 	}
 	for range under {
@@ -350,4 +351,36 @@ func TestMemoryOfExchangesIsBounded(t *testing.T) {
 		}
 	}
 	o.await("the memory to be given back", func() bool { return o.limit("limits.memory").Used == 0 })
+}
+
+func TestLimitThatIsTakenAwayAndPutBackKnowsWhoIsInside(t *testing.T) {
+	leak.Check(t)
+	p := newPKI(t)
+	w := newWaiting()
+	addr := p.upstream(t, w.script).Addr
+	o := p.operate(t, limited(addr, "in_flight = 1"))
+	under := o.dial()
+	under.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	w.next(t)
+	for _, limit := range []string{"", "in_flight = 1"} {
+		o.write(t, p, limited(addr, limit))
+		o.reload()
+	}
+	wantStatus(t, o.dial(), "/", 503, "overloaded")
+	w.answer <- tlstest.OK
+	under.final("GET")
+}
+
+func TestRequestsWithTooLargeHeadsAreCounted(t *testing.T) {
+	leak.Check(t)
+	p := newPKI(t)
+	o := p.operate(t, oneRoute(p.upstream(t, tlstest.Static(tlstest.OK)).Addr)+"[limits]\nheader_bytes = \"8KiB\"\nheader_fields = 10\n")
+	wantStatus(t, o.dial(), "/", 431, "bad_request", "X: "+strings.Repeat("x", 9000))
+	wantStatus(t, o.dial(), "/", 431, "bad_request", slices.Repeat([]string{"X: x"}, 11)...)
+	wantStatus(t, o.dial(), "/"+strings.Repeat("x", 9000), 414, "bad_request")
+	for _, name := range []string{"limits.header_bytes", "limits.header_fields", "limits.target_bytes"} {
+		if l := o.limit(name); l.Rejected != 1 || l.RejectedBy["too_large"] != 1 || l.Capacity == 0 {
+			t.Errorf("%s: %+v", name, l)
+		}
+	}
 }

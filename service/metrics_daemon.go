@@ -47,7 +47,7 @@ func daemonFamilies() []Family {
 				e(float64(l.Used), l.Name, l.Subject)
 			}
 		}},
-		{"limit_rejected_total", "counter", "What a limit has turned away, by reason: full, queue_full, timeout, caller or rate.", []string{"limit", "subject", "reason"}, func(s *scrape, e emit) {
+		{"limit_rejected_total", "counter", "What a limit has turned away, by reason: full, queue_full, timeout, caller, rate or too_large.", []string{"limit", "subject", "reason"}, func(s *scrape, e emit) {
 			for _, l := range s.limits {
 				if len(l.RejectedBy) == 0 {
 					e(float64(l.Rejected), l.Name, l.Subject, limiter.Full.Error())

@@ -49,7 +49,8 @@ func scrapeDaemon(t *testing.T) *scraped {
 	socket := filepath.Join(dir, "admin.sock")
 	p.files.WriteCRL(t, p.ca.CRL(t, tlstest.CRLOptions{}))
 	d := p.daemon(t, p.upstream(t, tlstest.Echo()), "identity.default.crl="+p.files.CRL, "log.enabled=true", "log.directory="+filepath.Join(dir, "log"),
-		"admin.address="+socket, `metrics.address="127.0.0.1:0"`, `metrics.callers="uid:1"`)
+		"admin.address="+socket, `metrics.address="127.0.0.1:0"`, `metrics.callers="uid:1"`,
+		"route.default.limit.rate=1000/s", "route.default.limit.per_caller=100", "route.default.limit.body=1MiB")
 	c := d.dial()
 	c.get("/")
 	c.get("/")

@@ -71,7 +71,7 @@ func (s *Service) planUpstreams(c *config.Config) ([]tlsclient.Options, error) {
 	var plans []tlsclient.Options
 	var errs []error
 	for i := range c.Upstreams {
-		o, err := upstreamOptions(&c.Upstreams[i], &c.Limits, &s.buffers)
+		o, err := s.upstreamOptions(&c.Upstreams[i], &c.Limits)
 		o.Suspected = s.suspect(&c.Upstreams[i])
 		o.Rejected = func() { s.tender.Ask(c.Upstreams[i].Identity) } // perhaps there are new files already
 		plans, errs = append(plans, o), append(errs, err)

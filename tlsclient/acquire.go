@@ -40,7 +40,7 @@ func (u *Upstream) reserve(ex *exchange, fresh bool) (grant, error) {
 	defer u.mu.Unlock()
 	if !ex.entered {
 		ex.entered = true
-		u.budget.request(time.Now())
+		u.budget.request(ex.now)
 	}
 	l, err := u.choose(ex, ex.now)
 	if err != nil {

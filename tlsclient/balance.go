@@ -44,6 +44,11 @@ func (e *endpoint) admits(now time.Time) (ok, probe bool) {
 	return e.breaker.admits(now)
 }
 
+// admits reports whether an exchange may go to any endpoint. The mutex is held.
+func (u *Upstream) admits(now time.Time) bool {
+	return slices.ContainsFunc(u.endpoints, func(e *endpoint) bool { ok, _ := e.admits(now); return ok })
+}
+
 // begin lets an exchange go to e, which counts it until end.
 func (e *endpoint) begin() pass {
 	e.pending++
@@ -221,7 +226,7 @@ func (u *Upstream) abandon(e *endpoint, now time.Time) {
 	if idle := u.pool.takeAll(func(c *conn) bool { return c.link.endpoint == e }, closedUnfit); len(idle) > 0 {
 		u.tasks.Go(func() { closeAll(idle) }) // they say goodbye over the wire: not under the mutex
 	}
-	if slices.ContainsFunc(u.endpoints, func(e *endpoint) bool { ok, _ := e.admits(now); return ok }) {
+	if u.admits(now) {
 		return
 	}
 	err := u.barred(now)

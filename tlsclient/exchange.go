@@ -42,12 +42,13 @@ type exchange struct {
 
 func (ex *exchange) start(u *Upstream, req *Request) {
 	ex.replay.free()
-	*ex = exchange{upstream: u, request: req, policy: req.Retry, now: req.Begun, tried: ex.tried[:0]}
-	if ex.now.IsZero() {
-		ex.now = time.Now()
-	}
-	if u.opt().TotalTimeout > 0 {
-		ex.deadline = ex.now.Add(u.opt().TotalTimeout)
+	*ex = exchange{upstream: u, request: req, policy: req.Retry, now: time.Now(), tried: ex.tried[:0]}
+	if total := u.opt().TotalTimeout; total > 0 {
+		begun := req.Begun
+		if begun.IsZero() {
+			begun = ex.now
+		}
+		ex.deadline = begun.Add(total)
 	}
 }
 
@@ -63,7 +64,8 @@ func (ex *exchange) open() error {
 		return nil
 	}
 	ex.replay.wanted = req.Idempotent && ex.attempts() > 1 && (req.Framing == http1.Chunked || req.Length <= replaySize)
-	ex.replay.buffers = ex.upstream.opt().Buffers
+	o := ex.upstream.opt()
+	ex.replay.buffers, ex.replay.memory = o.Buffers, o.Memory
 	if err := req.Body.Broken(); err != nil {
 		return clientFault(err)
 	}
@@ -118,8 +120,10 @@ func (ex *exchange) tickOn(c *conn) error {
 }
 
 // headWait is how long the response's head may take once the request has been sent.
-func (ex *exchange) headWait() time.Duration {
-	wait := ex.upstream.opt().HeaderTimeout
+func (ex *exchange) headWait() time.Duration { return ex.bound(ex.upstream.opt().HeaderTimeout) }
+
+// bound is wait, or less if the attempt or the exchange ends before. 0 is no bound.
+func (ex *exchange) bound(wait time.Duration) time.Duration {
 	for _, end := range [...]time.Time{ex.tryEnd, ex.deadline} {
 		if end.IsZero() {
 			continue
@@ -175,10 +179,17 @@ func (ex *exchange) ended() bool {
 
 // within is the earlier of t and the end of the exchange.
 func (ex *exchange) within(t time.Time) time.Time {
-	if !ex.deadline.IsZero() && ex.deadline.Before(t) {
-		return ex.deadline
+	if ex.deadline.IsZero() {
+		return t
 	}
-	return t
+	return earlier(t, ex.deadline)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // context is what dials end with.

@@ -48,12 +48,17 @@ func (u *Upstream) startChecks() {
 // follow checks one endpoint until that is not wanted any more. The first time is soon,
 // but not the same for all.
 func (u *Upstream) follow(e *endpoint) {
-	pause := time.Duration(rand.Int64N(int64(min(u.opt().Health.Interval, time.Second)) + 1)) //nolint:gosec // it keeps no secret
+	due := time.Now().Add(time.Duration(rand.Int64N(int64(min(u.opt().Health.Interval, time.Second)) + 1))) //nolint:gosec // it keeps no secret
 	for {
 		select {
 		case <-u.ctx.Done():
 			return
-		case <-time.After(pause):
+		case <-*u.tuned.Load():
+			if o := u.opt(); o.Health.Path != "" {
+				due = earlier(due, time.Now().Add(o.Health.pause()))
+				continue
+			}
+		case <-time.After(time.Until(due)):
 		}
 		o := u.opt()
 		if o.Health.Path == "" && u.stopChecking(e) {
@@ -62,8 +67,13 @@ func (u *Upstream) follow(e *endpoint) {
 		if done, err := u.check(e, o); done {
 			u.judge(e, err)
 		}
-		pause = o.Health.Interval - time.Duration(rand.Int64N(int64(o.Health.Interval)/5+1)) //nolint:gosec // it keeps no secret
+		due = time.Now().Add(o.Health.pause())
 	}
+}
+
+// pause is the time between two checks.
+func (o *HealthOptions) pause() time.Duration {
+	return o.Interval - time.Duration(rand.Int64N(int64(o.Interval)/5+1)) //nolint:gosec // it keeps no secret
 }
 
 // stopChecking forgets what checks have found, unless they are wanted again by now.

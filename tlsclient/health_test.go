@@ -154,3 +154,17 @@ func TestCloseEndsACheck(t *testing.T) {
 		t.Errorf("it took %v", d)
 	}
 }
+
+func TestShorterIntervalOfChecksHoldsAtOnce(t *testing.T) {
+	var status atomic.Int32
+	status.Store(200)
+	f := start(t, patientOf(&status))
+	often := options(f.server.Addr)
+	checked(&often)
+	seldom := often
+	seldom.Health.Interval = time.Hour
+	f.upstream.Tune(seldom)
+	await(t, f.upstream, 0, "the first check", func(s *tlsclient.EndpointState) bool { return s.Health.Passed == 1 })
+	f.upstream.Tune(often)
+	await(t, f.upstream, 0, "more checks", func(s *tlsclient.EndpointState) bool { return s.Health.Passed > 3 })
+}

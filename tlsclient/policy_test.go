@@ -368,3 +368,56 @@ func TestEndOfAConnectionThatWasIdleIsNoFailureOfTheUpstream(t *testing.T) {
 		t.Errorf("%d failures", s.ConsecutiveFailures)
 	}
 }
+
+// scarce is memory of so many bytes, shared with nobody.
+type scarce struct{ left atomic.Int64 }
+
+func (s *scarce) Acquire(n int64) bool {
+	if s.left.Add(-n) < 0 {
+		s.left.Add(n)
+		return false
+	}
+	return true
+}
+
+func (s *scarce) Release(n int64) { s.left.Add(n) }
+
+func TestBodyIsKeptWhereThereIsMemory(t *testing.T) {
+	const size = 40_000 // three buffers
+	for name, c := range map[string]struct {
+		memory   int64
+		requests int
+	}{"enough": {3 * 16 << 10, 2}, "too little": {3*16<<10 - 1, 1}} {
+		t.Run(name, func(t *testing.T) {
+			memory := new(scarce)
+			memory.left.Store(c.memory)
+			f := start(t, dyingFirst(), func(o *tlsclient.Options) { o.Memory = memory })
+			req := f.post(http1.ByLength, size, strings.NewReader(strings.Repeat("x", size)), false)
+			req.Method, req.Idempotent, req.Retry = []byte("PUT"), true, on()
+			f.do(req)
+			if s := f.server.Stats(); s.Requests != c.requests || memory.left.Load() != c.memory {
+				t.Errorf("the server saw %d requests, want %d; %d bytes are left of %d", s.Requests, c.requests, memory.left.Load(), c.memory)
+			}
+		})
+	}
+}
+
+// What another attempt would be answered says less.
+func TestUnwantedStatusIsPassedOnIfNobodyElseMayBeAsked(t *testing.T) {
+	came, drained := make(chan struct{}), make(chan struct{})
+	f := start(t, func(c *tlstest.Conn) {
+		if _, err := c.ReadRequest(); err == nil {
+			close(came)
+			<-drained
+			_ = c.Write(tlstest.Response(503, "no"))
+		}
+	})
+	go func() {
+		defer close(drained)
+		<-came
+		f.upstream.Drain("")
+	}()
+	req := f.request("GET")
+	req.Retry = on(503)
+	f.do(req).expect(t, 503, "no")
+}

@@ -9,12 +9,20 @@ import (
 // replaySize is the most that is kept of a body for another attempt.
 const replaySize = 64 << 10
 
+// Memory is a budget that upstreams share with others. Acquire takes so many bytes, or
+// none of them and returns false. Both may be called by several goroutines.
+type Memory interface {
+	Acquire(bytes int64) bool
+	Release(bytes int64)
+}
+
 // replay is a copy of a request's body, taken while it is sent for the first time. The
 // goroutine that sends it has it until it is done.
 type replay struct {
 	buffers *rawconn.Buffers
+	memory  Memory // nil: any amount
 	wanted  bool
-	over    atomic.Bool // there is more than is kept
+	over    atomic.Bool // there is more than is kept, or no memory for it
 	whole   bool        // it is all here
 	head    []byte      // as it was sent: the body overwrites what it was made of
 
@@ -46,6 +54,10 @@ func (r *replay) add(p []byte) {
 	for len(p) > 0 {
 		piece := &r.pieces[r.size/rawconn.BufferSize]
 		if *piece == nil {
+			if r.memory != nil && !r.memory.Acquire(rawconn.BufferSize) {
+				r.over.Store(true) // the request goes on without
+				return
+			}
 			*piece = r.buffers.Get()
 		}
 		n := copy((*piece)[r.size%rawconn.BufferSize:], p)
@@ -69,6 +81,9 @@ func (r *replay) free() {
 		if p != nil {
 			r.buffers.Put(p)
 			r.pieces[i] = nil
+			if r.memory != nil {
+				r.memory.Release(rawconn.BufferSize)
+			}
 		}
 	}
 	r.size, r.whole, r.head = 0, false, r.head[:0]

@@ -93,6 +93,13 @@ func isBarred(err error) bool {
 	return e != nil && (e.Class == BreakerOpen || e.Class == NoEndpoint)
 }
 
+// passable reports whether any endpoint may be used.
+func (u *Upstream) passable() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.admits(time.Now())
+}
+
 // untried reports whether there is an endpoint that ex has not tried and may.
 func (u *Upstream) untried(ex *exchange) bool {
 	u.mu.Lock()
@@ -141,6 +148,9 @@ func (ex *exchange) unwanted(r *Response) (how retry, after time.Duration) {
 	if !ok {
 		ex.upstream.retried.noTime.Add(1)
 		return never, 0
+	}
+	if !ex.upstream.passable() {
+		return never, 0 // this response says more than that
 	}
 	ex.tried = append(ex.tried, r.conn.link.endpoint)
 	return slow, after

@@ -22,6 +22,7 @@ func (r *Response) send(req *Request) error {
 	defer o.Buffers.Put(out)
 	head := r.exchange.replay.again(req, out[:0])
 	if ex := &r.exchange; ex.buffered || ex.replay.whole {
+		c.sock.WriteWithin(ex.bound(o.BodyIdleTimeout)) // nobody looks at the time meanwhile
 		c.sock.Hold(c.uses > 1)
 		defer c.sock.Release()
 		if ex.replay.whole {

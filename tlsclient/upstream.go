@@ -59,6 +59,7 @@ type Options struct {
 
 	// These stay what they were at NewUpstream.
 	Buffers  *rawconn.Buffers                                              // nil: its own
+	Memory   Memory                                                        // for copies of bodies; nil: any amount
 	Resolver Resolver                                                      // nil: net.DefaultResolver
 	Dial     func(ctx context.Context, a netip.AddrPort) (net.Conn, error) // nil: TCP from Source
 }
@@ -101,8 +102,9 @@ type Upstream struct {
 	reused   atomic.Uint64 // exchanges on a connection that had carried one before
 	rejected atomic.Uint64 // exchanges that waited in vain for a connection
 	begun    time.Time
-	told     atomic.Int64    // nanoseconds after begun when Options.Rejected was called last; 0: never
-	ctx      context.Context // of the background work
+	told     atomic.Int64                  // nanoseconds after begun when Options.Rejected was called last; 0: never
+	tuned    atomic.Pointer[chan struct{}] // closed by the next Tune
+	ctx      context.Context               // of the background work
 	cancel   context.CancelFunc
 	tasks    sync.WaitGroup
 }
@@ -142,6 +144,7 @@ func NewUpstream(o Options) *Upstream {
 	ctx, cancel := context.WithCancel(context.Background())
 	u := &Upstream{ctx: ctx, cancel: cancel, begun: time.Now()}
 	u.options.Store(&o)
+	u.tuned.Store(new(make(chan struct{})))
 	if o.Via != nil {
 		via := u.lookUp(o.Via.Address.Host, o.Resolver)
 		for _, a := range o.Endpoints {
@@ -182,7 +185,7 @@ func (u *Upstream) Options() *Options { return u.opt() }
 // counters stay. o must be Alike the options in effect.
 func (u *Upstream) Tune(o Options) {
 	was := u.opt()
-	o.Buffers, o.Resolver, o.Dial = was.Buffers, was.Resolver, was.Dial
+	o.Buffers, o.Memory, o.Resolver, o.Dial = was.Buffers, was.Memory, was.Resolver, was.Dial
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.options.Store(&o)
@@ -196,6 +199,7 @@ func (u *Upstream) Tune(o Options) {
 			e.ill = false
 		}
 	}
+	close(*u.tuned.Swap(new(make(chan struct{})))) // pauses may be shorter now
 	u.startChecks()
 	u.freed(0) // a larger pool has room for those who wait
 }

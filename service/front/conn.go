@@ -46,8 +46,10 @@ type conn struct {
 	doubted bool           // it was found to be two
 	seat    Seat           // nil: it needs none, or has none
 	excess  bool           // it has none
-	holds   bool           // memory for exchanges
+	holds   int64          // bytes of memory for exchanges
 	crowded error          // why it is to be sent away
+
+	crowdedUntil time.Time // when it goes unheard
 }
 
 func newConn(s *Server, l *Listener, nc net.Conn) (*conn, error) {
@@ -179,8 +181,8 @@ func (c *conn) closeIdle() {
 func (c *conn) serveBuffered(buf []byte, n int) bool {
 	x := c.server.takeExchange()
 	x.begin(c, buf, n)
-	if !c.hold() && c.crowded == nil {
-		c.crowded = ErrMemory
+	if !c.hold(exchangeMemory) && c.crowded == nil {
+		c.crowd(ErrMemory)
 	}
 	keep := true
 	for keep && !x.rests() {
@@ -216,6 +218,9 @@ func (c *conn) serveOne(x *Exchange) bool {
 	if x.crowded = c.crowded; x.crowded != nil {
 		x.closing = true
 	}
+	if x.Broken != nil {
+		c.server.countOversized(x.Broken)
+	}
 	c.server.Handler(x)
 	return x.finish()
 }
@@ -227,6 +232,8 @@ func (x *Exchange) refuse(err error) bool {
 	switch {
 	case errors.As(err, &broken):
 		x.Broken = broken
+	case x.conn.crowded != nil && (errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, ErrMemory)):
+		x.Broken = ErrCrowded
 	case errors.Is(err, rawconn.ErrInterrupted), x.conn.hurried && errors.Is(err, os.ErrDeadlineExceeded):
 		x.Broken = ErrLate
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -239,6 +246,17 @@ func (x *Exchange) refuse(err error) bool {
 	x.Body.Open(&x.reader, http1.NoBody, 0, nil)
 	x.closing = true
 	return true
+}
+
+func (s *Server) countOversized(e *http1.Error) {
+	switch e {
+	case http1.ErrHeadTooLarge:
+		s.Oversized.Heads.Add(1)
+	case http1.ErrTooManyFields:
+		s.Oversized.Fields.Add(1)
+	case http1.ErrTargetTooLong:
+		s.Oversized.Targets.Add(1)
+	}
 }
 
 // understand parses a whole head and opens the body behind it.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/mtlsproxy/mtlsproxy/tlsclient/http1"
 	"github.com/mtlsproxy/mtlsproxy/tlsclient/rawconn"
 )
 
@@ -13,6 +14,10 @@ var (
 	ErrCallerFull = errors.New("the caller has as many connections as one may have")
 	ErrMemory     = errors.New("the memory for exchanges is used up")
 )
+
+// ErrCrowded is Broken of an exchange that is not to be carried, by Crowded, and whose head
+// has not come whole.
+var ErrCrowded = &http1.Error{Status: 503, Reason: "there is no room"}
 
 // Seats bounds how many connections are open.
 type Seats interface {
@@ -34,21 +39,22 @@ type Budget interface {
 	Release(bytes int64)
 }
 
-// A connection that finds no seat, or may not keep it, is kept for as long as it takes to tell it so. Those
-// that come when many are being told are closed at once. The accept loop never waits
-// for them: what waits in a listener's backlog knows nothing, and waits for long.
+// A connection that finds no seat, or may not keep it, is kept for as long as it takes to
+// tell it so. Those that come when many are being told are closed at once. The accept loop
+// never waits for them: what waits in a listener's backlog knows nothing, and waits for long.
 const (
 	maxExcess = 64
-	crowdTime = 2 * time.Second // to send a request that can be answered
+	crowdTime = 2 * time.Second // in all, to send a request that can be answered
 )
 
 // MaxExcess is how many connections there may be for a moment beyond those that have
 // seats.
 const MaxExcess = maxExcess
 
-// exchangeMemory is what an exchange holds: the buffers of the request, of the answer
-// and of what comes from the upstream.
-const exchangeMemory = 3 * rawconn.BufferSize
+// exchangeMemory is what an exchange holds: the buffers of the request, of what is sent
+// of it, of what comes from the upstream and of the answer. Heads that are larger than a
+// buffer hold more, by grow, and so do bodies that are kept for another attempt.
+const exchangeMemory = 4 * rawconn.BufferSize
 
 // sit finds the connection a seat, and reports whether it is to be served.
 func (c *conn) sit() bool {
@@ -72,9 +78,13 @@ func (c *conn) exceed(why error) bool {
 		s.excess.Add(-1)
 		return false
 	}
-	c.excess, c.crowded = true, why
+	c.excess = true
+	c.crowd(why)
 	return true
 }
+
+// crowd makes the next exchange the last, whatever it is, and soon.
+func (c *conn) crowd(why error) { c.crowded, c.crowdedUntil = why, time.Now().Add(crowdTime) }
 
 // stand gives the seat up.
 func (c *conn) stand() {
@@ -102,24 +112,35 @@ func (c *conn) claim() bool {
 // patience is how long the connection may be silent before a request.
 func (c *conn) patience() time.Duration {
 	t := c.limits().IdleTimeout
+	return c.soon(t)
+}
+
+// soon is t, or less if the connection is to be sent away.
+func (c *conn) soon(t time.Duration) time.Duration {
 	if c.crowded != nil {
-		t = min(t, crowdTime)
+		t = min(t, max(time.Until(c.crowdedUntil), 1))
 	}
 	return t
 }
 
-// hold takes the memory for exchanges, and reports whether there is enough.
-func (c *conn) hold() bool {
+// hold takes memory for exchanges, and reports whether there is enough.
+func (c *conn) hold(bytes int64) bool {
 	b := c.server.Memory
-	c.holds = b != nil && b.Acquire(exchangeMemory)
-	return c.holds || b == nil
+	if b == nil {
+		return true
+	}
+	if !b.Acquire(bytes) {
+		return false
+	}
+	c.holds += bytes
+	return true
 }
 
 // letGo gives it back. To give back a second time does nothing.
 func (c *conn) letGo() {
-	if c.holds {
-		c.holds = false
-		c.server.Memory.Release(exchangeMemory)
+	if c.holds > 0 {
+		c.server.Memory.Release(c.holds)
+		c.holds = 0
 	}
 }
 

@@ -416,3 +416,85 @@ func TestWithoutAWayToAskNobodyIsKnown(t *testing.T) {
 	})
 	wantExchange(t, dial(), nil)
 }
+
+// What is larger than a buffer takes more memory, and is answered where there is none.
+func TestHeadForWhichThereIsNoMemoryIsToldSo(t *testing.T) {
+	leak.Check(t)
+	for name, more := range map[string]int64{"enough": 2 * (64<<10 - rawconn.BufferSize), "a byte too little": 2*(64<<10-rawconn.BufferSize) - 1} {
+		t.Run(name, func(t *testing.T) {
+			p := new(purse)
+			p.left.Store(exchangeMemory + more)
+			_, dial := serve(t, func(x *Exchange) {
+				if x.Broken != nil && x.Broken != ErrCrowded {
+					t.Errorf("the head is broken: %v", x.Broken)
+				}
+				told(x)
+			}, func(s *Server) { s.Memory = p })
+			c := dial()
+			large := strings.Replace(get, "\r\n\r\n", "\r\nX: "+strings.Repeat("x", 20<<10)+"\r\n\r\n", 1)
+			if _, err := io.WriteString(c, large); err != nil {
+				t.Fatal(err)
+			}
+			want := "carried"
+			if name != "enough" {
+				want = ErrMemory.Error()
+			}
+			b := make([]byte, 4096)
+			n, err := c.Read(b)
+			if _, text, _ := strings.Cut(string(b[:n]), "\r\n\r\n"); text != want {
+				t.Errorf("got %q, %v, want %q", b[:n], err, want)
+			}
+			await(t, func() bool { return p.left.Load() == exchangeMemory+more })
+		})
+	}
+}
+
+// However a connection without a seat spends its time, it has so much in all, and hears why.
+func TestConnectionWithoutASeatThatDawdlesEnds(t *testing.T) {
+	leak.Check(t)
+	_, dial := serve(t, told, func(s *Server) { s.Seats = new(room) })
+	half, lines := dial(), dial()
+	begun := time.Now()
+	io.WriteString(half, "GET / HTTP/1.1\r\nHost: a\r\n")
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		io.ReadAll(lines)
+	}()
+	tick := time.NewTicker(crowdTime / 4)
+	defer tick.Stop()
+	for going := true; going; {
+		select {
+		case <-ended:
+			going = false
+		case <-tick.C: // empty lines before a request are passed over, RFC 9112 2.2
+			io.WriteString(lines, "\r\n")
+		}
+	}
+	b, err := io.ReadAll(half)
+	if d := time.Since(begun); d > crowdTime+3*time.Second {
+		t.Errorf("they ended after %v", d)
+	}
+	if !strings.HasSuffix(string(b), "\r\n\r\n"+ErrFull.Error()) {
+		t.Errorf("half a head got %q, %v", b, err)
+	}
+}
+
+func TestLookupThatPanicsEndsItsConnectionOnly(t *testing.T) {
+	leak.Check(t)
+	var first atomic.Bool
+	_, dial := serve(t, told, func(s *Server) {
+		s.Who = func(net.Conn) int64 {
+			if !first.Swap(true) {
+				panic("BUG: on purpose")
+			}
+			return 7
+		}
+	})
+	c := dial()
+	io.WriteString(c, get)
+	if b, _ := io.ReadAll(c); len(b) > 0 {
+		t.Errorf("got %q", b)
+	}
+	wantExchange(t, dial(), nil)
+}

@@ -39,7 +39,10 @@ func (x *Exchange) readHead() ([]byte, error) {
 			if len(x.reader.Buf) >= limits.Head {
 				return nil, http1.HeadTooLarge(x.reader.Buffered())
 			}
-			x.conn.server.Buffers.Put(x.reader.Grow(limits.Head))
+			if !x.grow(limits.Head) {
+				x.conn.crowd(ErrMemory)
+				return nil, ErrMemory
+			}
 		}
 		if !timed {
 			timed = true
@@ -51,6 +54,16 @@ func (x *Exchange) readHead() ([]byte, error) {
 	}
 }
 
+// grow makes room for a head of n bytes, here and where it is written for the upstream,
+// if there is the memory for it.
+func (x *Exchange) grow(n int) bool {
+	if !x.conn.hold(2 * int64(n-len(x.reader.Buf))) {
+		return false
+	}
+	x.conn.server.Buffers.Put(x.reader.Grow(n))
+	return true
+}
+
 // beginHead bounds how long the rest of a head may take that did not come at once.
 func (c *conn) beginHead() {
 	long := c.limits().HeaderTimeout
@@ -58,10 +71,7 @@ func (c *conn) beginHead() {
 	if c.hurried {
 		long = c.server.patience()
 	}
-	if c.crowded != nil {
-		long = min(long, crowdTime)
-	}
-	c.sock.ReadBy(time.Now().Add(long))
+	c.sock.ReadBy(time.Now().Add(c.soon(long)))
 	c.heading.Store(!c.hurried)
 }
 

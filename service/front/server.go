@@ -81,6 +81,9 @@ type Server struct {
 	// must not call the server. nil takes none.
 	Hand func(l *Listener, c net.Conn) bool
 
+	// Oversized counts the requests that were larger than Limits allow.
+	Oversized struct{ Heads, Fields, Targets atomic.Uint64 }
+
 	limits    atomic.Pointer[Limits]
 	exchanges sync.Pool // of *Exchange
 	numbers   atomic.Uint64

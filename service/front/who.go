@@ -2,6 +2,8 @@ package front
 
 import (
 	"errors"
+	"fmt"
+	"runtime/debug"
 
 	"github.com/mtlsproxy/mtlsproxy/service/caller"
 )
@@ -19,13 +21,30 @@ func (c *conn) count() bool {
 func (c *conn) ask() bool {
 	c.known = true
 	if c.server.Who != nil {
-		// On a goroutine of its own: to ask takes more stack than anything else a
-		// connection does, and its own would stay that large.
-		found := make(chan int64)
-		go func() { found <- c.server.Who(c.sock.NetConn()) }()
-		c.caller.Store(<-found)
+		c.caller.Store(apart(func() int64 { return c.server.Who(c.sock.NetConn()) }))
 	}
 	return c.claim()
+}
+
+// apart runs f on a goroutine of its own: to ask takes more stack than anything else a
+// connection does, and its own would stay that large. A panic is the connection's, too.
+func apart[T any](f func() T) (v T) {
+	var fault error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() {
+			if p := recover(); p != nil {
+				fault = fmt.Errorf("%v\n%s", p, debug.Stack())
+			}
+		}()
+		v = f()
+	}()
+	<-done
+	if fault != nil {
+		panic(fault)
+	}
+	return v
 }
 
 var (
@@ -50,12 +69,10 @@ func (x *Exchange) Who() (caller.Caller, error) {
 		who caller.Caller
 		err error
 	}
-	found := make(chan answer) // as in ask
-	go func() {
-		who, err := c.server.Identify(c.sock.NetConn())
-		found <- answer{who, err}
-	}()
-	a := <-found
+	a := apart(func() (a answer) {
+		a.who, a.err = c.server.Identify(c.sock.NetConn())
+		return a
+	})
 	if a.err != nil {
 		return a.who, a.err
 	}

@@ -164,6 +164,10 @@ func (e *exchange) refuse() {
 	if path, _, _ := bytes.Cut(req.Target, []byte("?")); len(path) > 0 && path[0] == '/' {
 		e.keepPath(path)
 	}
+	if e.x.Broken == front.ErrCrowded {
+		e.fail(crowded(e.x.Crowded()))
+		return
+	}
 	e.fail(broken(e.x.Broken))
 }
 

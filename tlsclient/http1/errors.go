@@ -21,13 +21,10 @@ var (
 	errMethodLong     = &Error{501, "the method is longer than any in use"}
 	errMethodCase     = bad("a known method in the wrong case")
 	errTarget         = bad("invalid request target")
-	errTargetLong     = &Error{414, "the request target is too long"}
 	errVersion        = bad("malformed HTTP version")
 	errMajor          = &Error{505, "only HTTP/1 is spoken here"}
 	errConnect        = &Error{501, "CONNECT is not served here"}
 	errTrace          = &Error{501, "TRACE is not served here"}
-	errHeadLarge      = &Error{431, "the message head is too large"}
-	errFieldCount     = &Error{431, "too many header fields"}
 	errFieldName      = bad("a field name is not a token")
 	errFieldSpace     = bad("white space before the colon of a field")
 	errFieldFold      = bad("a folded field line")
@@ -52,5 +49,10 @@ var (
 	errTrailerFields  = bad("a malformed trailer field")
 )
 
-// ErrBodyTooLarge says that a body is larger than Body.Max.
-var ErrBodyTooLarge = &Error{413, "the body is too large"}
+// What is larger than Limits allow, or than Body.Max.
+var (
+	ErrTargetTooLong = &Error{414, "the request target is too long"}
+	ErrHeadTooLarge  = &Error{431, "the message head is too large"}
+	ErrTooManyFields = &Error{431, "too many header fields"}
+	ErrBodyTooLarge  = &Error{413, "the body is too large"}
+)

@@ -174,7 +174,7 @@ func parseFields(dst []Field, b []byte, limit int) ([]Field, *Error) {
 			return dst, nil
 		}
 		if len(dst) == limit {
-			return dst, errFieldCount
+			return dst, ErrTooManyFields
 		}
 		f, err := parseField(line)
 		if err != nil {

@@ -40,9 +40,9 @@ func FindHead(b []byte, from int) (length, next int, err error) {
 // its limit. If not even the first line does, the target is to blame.
 func HeadTooLarge(b []byte) *Error {
 	if bytes.IndexByte(b, '\n') < 0 {
-		return errTargetLong
+		return ErrTargetTooLong
 	}
-	return errHeadLarge
+	return ErrHeadTooLarge
 }
 
 // Framing is how a message's body is delimited, RFC 9112 6.

@@ -89,13 +89,13 @@ func TestHeadLimits(t *testing.T) {
 		want       *Error
 	}{
 		{"target as long as may be", "GET /" + strings.Repeat("a", 49) + rest, nil},
-		{"target too long", "GET /" + strings.Repeat("a", 50) + rest, errTargetLong},
-		{"absolute target too long", "GET http://a/" + strings.Repeat("a", 42) + rest, errTargetLong},
-		{"target longer than a head", "GET /" + strings.Repeat("a", 200) + rest, errTargetLong},
+		{"target too long", "GET /" + strings.Repeat("a", 50) + rest, ErrTargetTooLong},
+		{"absolute target too long", "GET http://a/" + strings.Repeat("a", 42) + rest, ErrTargetTooLong},
+		{"target longer than a head", "GET /" + strings.Repeat("a", 200) + rest, ErrTargetTooLong},
 		{"fields as many as may be", get + host + strings.Repeat("A:\r\n", 4) + "\r\n", nil},
-		{"one more", get + host + strings.Repeat("A:\r\n", 5) + "\r\n", errFieldCount},
+		{"one more", get + host + strings.Repeat("A:\r\n", 5) + "\r\n", ErrTooManyFields},
 		{"head as large as may be", get + host + field(200-16-9-5-2) + "\r\n", nil},
-		{"one byte more", get + host + field(200-16-9-5-2+1) + "\r\n", errHeadLarge},
+		{"one byte more", get + host + field(200-16-9-5-2+1) + "\r\n", ErrHeadTooLarge},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if err := new(Request).Parse([]byte(c.head), limits); err != c.want {
@@ -108,9 +108,9 @@ func TestHeadLimits(t *testing.T) {
 		want *Error
 	}{
 		"response as large as may be":           {"HTTP/1.1 204 \r\n" + field(200-15-5-2) + "\r\n", nil},
-		"larger response":                       {"HTTP/1.1 204 \r\n" + field(200-15-5-2+1) + "\r\n", errHeadLarge},
+		"larger response":                       {"HTTP/1.1 204 \r\n" + field(200-15-5-2+1) + "\r\n", ErrHeadTooLarge},
 		"fields as many as a response may have": {"HTTP/1.1 204 \r\n" + strings.Repeat("A:\r\n", 5) + "\r\n", nil},
-		"one more of a response":                {"HTTP/1.1 204 \r\n" + strings.Repeat("A:\r\n", 6) + "\r\n", errFieldCount},
+		"one more of a response":                {"HTTP/1.1 204 \r\n" + strings.Repeat("A:\r\n", 6) + "\r\n", ErrTooManyFields},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if err := new(Response).Parse([]byte(c.head), false, limits); err != c.want {
@@ -158,7 +158,7 @@ func TestLinesAreNeeded(t *testing.T) {
 
 func TestErrorsAreAnswers(t *testing.T) {
 	for err, want := range map[*Error]int{
-		errVersion: 400, errMajor: 505, errTargetLong: 414, errHeadLarge: 431, errFieldCount: 431, errConnect: 501,
+		errVersion: 400, errMajor: 505, ErrTargetTooLong: 414, ErrHeadTooLarge: 431, ErrTooManyFields: 431, errConnect: 501,
 		errTrace: 501, errMethodLong: 501, errExpect: 417, errTrailerLarge: 431, errBothFramings: 400, errChunk: 400,
 	} {
 		if err.Status != want || err.Error() != err.Reason || err.Reason == "" {

@@ -65,7 +65,7 @@ func (r *Request) parseLine(line []byte, limits Limits) (err *Error) {
 		return err
 	}
 	if len(r.Target) > limits.Target {
-		return errTargetLong
+		return ErrTargetTooLong
 	}
 	r.Form, r.Authority, r.Path, err = parseTarget(r.Method, r.Target)
 	return err

@@ -23,7 +23,7 @@ type Response struct {
 func (r *Response) Parse(b []byte, head bool, limits Limits) *Error {
 	*r = Response{Fields: r.Fields[:0], Length: -1}
 	if len(b) > limits.Head {
-		return errHeadLarge
+		return ErrHeadTooLarge
 	}
 	end := bytes.IndexByte(b, '\n')
 	if end < 1 || b[end-1] != '\r' {
