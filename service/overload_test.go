@@ -1,13 +1,17 @@
 package service_test
 
 import (
+	"errors"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -106,15 +110,124 @@ func TestOverloadKeepsWhatIsServedAndTellsTheRest(t *testing.T) {
 	}
 }
 
-// Clients that send half a head and then nothing, or read nothing of their answer, take from others no more than their
-// places.
+// needFiles skips the test where this process cannot have so many files open.
+func needFiles(t *testing.T, files uint64) {
+	t.Helper()
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if limit.Cur >= files {
+		return
+	}
+	raised := syscall.Rlimit{Cur: files, Max: max(files, limit.Max)} // only root may raise the hard limit
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &raised); err != nil {
+		t.Skipf("SKIP: it takes %d descriptors, and there may be %d: %v", files, limit.Cur, err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// large is the download that slow clients ask for: more than what buffers on its way hold.
+const large = 8 << 20
+
+// fill sends large downloads, counting what it could send, and reads uploads to their end.
+func fill(sent *atomic.Int64) tlstest.Script {
+	piece := strings.Repeat("x", 16<<10)
+	return func(c *tlstest.Conn) {
+		r, err := c.ReadRequest()
+		if err != nil {
+			return
+		}
+		if r.Method == http.MethodPost {
+			c.ReadBody(r) // until the client leaves
+			return
+		}
+		c.TCP.SetWriteBuffer(len(piece)) // the kernel would grow it to megabytes for each
+		for err = c.Write("HTTP/1.1 200 OK\r\nContent-Length: " + itoa(large) + "\r\n\r\n"); err == nil; {
+			err = c.Write(piece)
+			sent.Add(int64(len(piece)))
+		}
+	}
+}
+
+// crawl is slow clients: those of each kind send one text and read nothing.
+type crawl struct{ heads, uploads, downloads []net.Conn }
+
+func (d *daemon) crawl(each int) *crawl {
+	s := new(crawl)
+	for range each {
+		s.heads = append(s.heads, d.begin("GET / HTTP/1.1\r\nHost: slow.test\r\nX-Slow: "))
+		s.uploads = append(s.uploads, d.begin("POST / HTTP/1.1\r\nHost: slow.test\r\nContent-Length: 1000\r\n\r\n"))
+		s.downloads = append(s.downloads, d.begin("GET /large HTTP/1.1\r\nHost: slow.test\r\n\r\n"))
+	}
+	return s
+}
+
+// begin opens a connection and sends the text.
+func (d *daemon) begin(text string) net.Conn {
+	d.tb.Helper()
+	nc, err := net.Dial("unix", d.unix)
+	if err != nil {
+		d.tb.Fatal(err)
+	}
+	d.tb.Cleanup(func() { nc.Close() })
+	if _, err := io.WriteString(nc, text); err != nil {
+		d.tb.Fatal(err)
+	}
+	return nc
+}
+
+// trickle sends a byte for one upload after the other, but for half of them, until it is told to stop.
+func (s *crawl) trickle(t *testing.T) (stop func()) {
+	end, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := 0; ; i = (i + 2) % len(s.uploads) {
+			select {
+			case <-end:
+				return
+			case <-time.After(3 * time.Millisecond):
+			}
+			if _, err := io.WriteString(s.uploads[i], "x"); err != nil {
+				t.Errorf("an upload ended: %v", err)
+				return
+			}
+		}
+	}()
+	return func() { close(end); <-done }
+}
+
+// unanswered fails the test if the daemon has ended one of these connections, or said something on it.
+func unanswered(t *testing.T, what string, conns []net.Conn) {
+	t.Helper()
+	for _, nc := range conns {
+		nc.SetReadDeadline(time.Now().Add(time.Millisecond))
+		if n, err := nc.Read(make([]byte, 200)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("%s got %d bytes, %v", what, n, err)
+		}
+	}
+}
+
+// Clients that send half a head and then nothing, or a body byte by byte, or read nothing of their answer, take from
+// others no more than their places.
 func TestSlowClientsHardlyDelayOthers(t *testing.T) {
 	if raceEnabled {
 		t.Skip("SKIP: the race detector slows down what is measured")
 	}
+	const each, slow = 667, 3 * 667
+	needFiles(t, 8192) // both ends of each client, and of the connection to the upstream of two thirds
 	leak.Check(t)
 	p := newPKI(t)
-	d := p.daemon(t, p.upstream(t, tlstest.Static(tlstest.OK)))
+	var sent atomic.Int64
+	far := tlstest.NewServer(t, tlstest.ServerOptions{CA: p.ca, Script: fill(&sent)})
+	d := p.daemon(t, p.upstream(t, tlstest.Static(tlstest.OK)),
+		`upstream.slow.endpoints=["`+far.Addr+`"]`, "upstream.slow.identity=default", "upstream.slow.pool.max="+itoa(slow), "upstream.slow.pool.wait=30s",
+		`route.slow.host=["slow.test"]`, "route.slow.upstream=slow", `route.slow.callers=["any"]`,
+		"limits.header_timeout=1m", "limits.body_idle_timeout=1m", "upstream.slow.timeout.response_header=1m")
 	c := d.dial()
 	p99 := func() time.Duration {
 		const n = 1000
@@ -131,26 +244,26 @@ func TestSlowClientsHardlyDelayOthers(t *testing.T) {
 	}
 	p99() // warm
 	alone := p99()
-	const slow = 2000
-	var held []net.Conn
-	defer func() {
-		for _, nc := range held {
-			nc.Close()
-		}
-	}()
-	for range slow {
-		nc, err := net.Dial("unix", d.unix)
-		if err != nil {
-			t.Fatal(err)
-		}
-		held = append(held, nc)
-		if _, err := io.WriteString(nc, "GET / HTTP/1.1\r\nHost: a\r\nX-Slow: "); err != nil {
-			t.Fatal(err)
-		}
-	}
+	begun := time.Now()
+	s := d.crawl(each)
+	far.Wait(t, "all of the slow to be at their upstream", func(st tlstest.Stats) bool { return st.Requests == 2*each })
+	d.await("the downloads to come to a halt", func() bool {
+		before := sent.Load()
+		pause(100 * time.Millisecond)
+		return before > 0 && sent.Load() == before
+	})
+	settled := time.Since(begun)
+	stop := s.trickle(t)
 	beside := p99()
-	t.Logf("p99 is %v alone and %v beside %d slow clients", alone, beside, slow)
+	stop()
+	t.Logf("p99 is %v alone and %v beside %d slow clients, who took %v to be there, and %d MiB of their downloads",
+		alone, beside, slow, settled.Round(time.Millisecond), sent.Load()>>20)
 	if floor := 2 * time.Millisecond; beside > max(3*alone, floor) {
 		t.Errorf("p99 grew from %v to %v", alone, beside)
 	}
+	if st := far.Stats(); st.Open != 2*each || sent.Load() >= each*large {
+		t.Errorf("of %d connections to their upstream %d are open, and %d bytes sent: not all are slow", 2*each, st.Open, sent.Load())
+	}
+	unanswered(t, "a half head", s.heads)
+	unanswered(t, "an upload", s.uploads)
 }

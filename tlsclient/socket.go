@@ -11,11 +11,13 @@ import (
 // fifteen seconds: by probes when nothing is under way, tcp(7), and by the time that what
 // was sent may stay without an acknowledgement.
 const (
-	keepAliveIdle     = 5 * time.Second
-	keepAliveInterval = 3 * time.Second
-	keepAliveCount    = 3
-	// userTimeout also ends the probes, with the first that comes due after it.
-	userTimeout = 13 * time.Second
+	keepAliveIdle     = 4 * time.Second
+	keepAliveInterval = 2 * time.Second
+	keepAliveCount    = 4
+	// userTimeout also ends the probes, with the first that comes due after it: the kernel's
+	// timers are late by up to a quarter of a second each, and what is idle is looked at
+	// once a second.
+	userTimeout = 11 * time.Second
 )
 
 // dialer makes TCP connections.

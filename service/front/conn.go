@@ -181,7 +181,7 @@ func (c *conn) closeIdle() {
 func (c *conn) serveBuffered(buf []byte, n int) bool {
 	x := c.server.takeExchange()
 	x.begin(c, buf, n)
-	if !c.hold(exchangeMemory) && c.crowded == nil {
+	if c.crowded == nil && !c.hold(headMemory) {
 		c.crowd(ErrMemory)
 	}
 	keep := true
@@ -212,6 +212,7 @@ func (c *conn) serveOne(x *Exchange) bool {
 	if err != nil && !x.refuse(err) {
 		return false
 	}
+	x.equip()
 	if err == nil {
 		x.understand(head)
 	}

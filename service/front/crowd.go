@@ -54,7 +54,11 @@ const MaxExcess = maxExcess
 // exchangeMemory is what an exchange holds: the buffers of the request, of what is sent
 // of it, of what comes from the upstream and of the answer. Heads that are larger than a
 // buffer hold more, by grow, and so do bodies that are kept for another attempt.
-const exchangeMemory = 4 * rawconn.BufferSize
+// Until its head has come, it holds the buffer of that only.
+const (
+	headMemory     = rawconn.BufferSize
+	exchangeMemory = 4 * rawconn.BufferSize
+)
 
 // sit finds the connection a seat, and reports whether it is to be served.
 func (c *conn) sit() bool {

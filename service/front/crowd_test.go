@@ -498,3 +498,13 @@ func TestLookupThatPanicsEndsItsConnectionOnly(t *testing.T) {
 	}
 	wantExchange(t, dial(), nil)
 }
+
+func TestHeadThatIsStillToComeHoldsItsBufferOnly(t *testing.T) {
+	leak.Check(t)
+	p := new(purse)
+	p.left.Store(exchangeMemory + headMemory)
+	_, dial := serve(t, told, func(s *Server) { s.Memory = p })
+	io.WriteString(dial(), get[:len(get)-2])
+	await(t, func() bool { return p.left.Load() == exchangeMemory })
+	wantExchange(t, dial(), nil)
+}

@@ -58,7 +58,19 @@ const (
 func (x *Exchange) begin(c *conn, buf []byte, n int) {
 	x.conn = c
 	x.reader.Reset(buf, n)
+}
+
+// equip takes what an exchange needs beside the buffer of its head, for all that follow
+// at once, too.
+func (x *Exchange) equip() {
+	if x.out != nil {
+		return
+	}
+	c := x.conn
 	x.out = c.server.Buffers.Get()[:0]
+	if c.crowded == nil && !c.hold(exchangeMemory-headMemory) {
+		c.crowd(ErrMemory)
+	}
 }
 
 func (x *Exchange) reset() {

@@ -62,7 +62,7 @@ func (a *account) blame(c tlsclient.Class, f tlsclient.Fault) { a.class, a.fault
 
 // settle closes the books on the exchange after its last byte was written.
 func (e *exchange) settle() {
-	e.ticket.Leave() // whoever has the answer may ask again at once, and what follows may panic
+	e.ticket.Leave() // if it was not answered, and before what may panic
 	if !e.whole {
 		e.blame(tlsclient.Internal, tlsclient.FaultSelf)
 	}

@@ -135,6 +135,7 @@ func diagnose(err error) *failure {
 // answer writes a failure to the client, who can tell it from an upstream's
 // answer by the Mtlsproxy-Error field.
 func (e *exchange) answer(f *failure) {
+	e.ticket.Leave() // whoever has the answer may ask again at once
 	x := e.x
 	if f.class == tlsclient.BadRequest && f.status != http.StatusLoopDetected {
 		x.CloseAfter() // nobody knows where its next request begins

@@ -288,6 +288,9 @@ func (e *exchange) copyBody() error {
 			}
 			p, err = resp.Next()
 		}
+		if resp.Body.Done() {
+			e.ticket.Leave() // whoever has the answer may ask again at once
+		}
 		switch {
 		case err == io.EOF: //nolint:errorlint // Next returns io.EOF itself for the end
 			return x.End(resp.Body.Trailers)
