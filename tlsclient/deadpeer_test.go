@@ -23,14 +23,21 @@ import (
 // deaf makes the kernel drop everything that arrives for the connection, as if its host
 // were gone: no acknowledgement, no reset.
 func deaf(t *testing.T, c *tlstest.Conn) {
+	drop := unix.SockFprog{Len: 1, Filter: &unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K}}
+	setOption(t, c, func(fd int) error { return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &drop) })
+}
+
+// acknowledge makes the kernel acknowledge at once what has come, tcp(7).
+func acknowledge(t *testing.T, c *tlstest.Conn) {
+	setOption(t, c, func(fd int) error { return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1) })
+}
+
+func setOption(t *testing.T, c *tlstest.Conn, set func(fd int) error) {
 	raw, err := c.TCP.SyscallConn()
 	if err == nil {
-		err = raw.Control(func(fd uintptr) {
-			drop := unix.SockFprog{Len: 1, Filter: &unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K}}
-			if err := unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &drop); err != nil {
-				t.Error(err)
-			}
-		})
+		var failed error
+		err = raw.Control(func(fd uintptr) { failed = set(int(fd)) })
+		err = errors.Join(err, failed)
 	}
 	if err != nil {
 		t.Error(err)
@@ -55,7 +62,7 @@ func TestFaultDeadPeerIsNoticedWithinFifteenSeconds(t *testing.T) {
 			deaf(t, c)
 			dead.Done()
 		} else if _, err := c.ReadRequest(); err == nil {
-			time.Sleep(100 * time.Millisecond) // until the request is acknowledged
+			acknowledge(t, c)
 			deaf(t, c)
 		}
 		<-c.Stopping()
