@@ -74,6 +74,7 @@ type writeState struct {
 	err     error
 	total   atomic.Int64
 	clock   deadline
+	queued  int // what the kernel had not delivered when the wait began
 }
 
 // New wraps nc, which must be a *net.TCPConn or *net.UnixConn.
@@ -283,6 +284,9 @@ func (c *Conn) writeStep(fd uintptr) bool {
 	for len(c.out.buf) > 0 {
 		n, errno := write(fd, c.out.buf)
 		if errno == syscall.EAGAIN {
+			if c.out.clock.begins() {
+				c.out.queued = undelivered(int(fd))
+			}
 			if c.out.clock.due(false) {
 				c.out.err = c.nc.SetWriteDeadline(c.out.clock.time())
 			}

@@ -159,6 +159,37 @@ func TestWriteDeadline(t *testing.T) {
 	})
 }
 
+// What the kernel holds of a large buffer is long on its way to a slow peer, and only then
+// says TCP that there is room.
+func TestWriteDeadlineIsNotForAPeerThatIsSlow(t *testing.T) {
+	both(t, func(t *testing.T, c *Conn, peer halfCloser) {
+		type buffered interface{ SetWriteBuffer(bytes int) error }
+		c.NetConn().(buffered).SetWriteBuffer(512 << 10)
+		const size = 2 << 20
+		done := make(chan int)
+		go func() {
+			pace := time.NewTicker(20 * time.Millisecond)
+			defer pace.Stop()
+			n := 0
+			for b := make([]byte, 32<<10); n < size; <-pace.C {
+				m, err := peer.Read(b)
+				if n += m; err != nil {
+					break
+				}
+			}
+			done <- n
+		}()
+		c.WriteWithin(200 * time.Millisecond)
+		if n, err := c.Write(make([]byte, size)); err != nil {
+			t.Errorf("got %d, %v", n, err)
+			c.Close()
+		}
+		if n := <-done; n != size {
+			t.Errorf("the peer has read %d bytes of %d", n, size)
+		}
+	})
+}
+
 func TestTickEndsARead(t *testing.T) {
 	both(t, func(t *testing.T, c *Conn, _ halfCloser) {
 		stop, ticks := errors.New("stop"), 0

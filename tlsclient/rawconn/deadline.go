@@ -3,6 +3,8 @@ package rawconn
 import (
 	"os"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // deadline is a wanted time and the one that is armed in the runtime. The armed
@@ -24,6 +26,9 @@ func (d *deadline) restart() {
 		d.want = time.Time{}
 	}
 }
+
+// begins reports whether a wait that is counted from its beginning is about to begin.
+func (d *deadline) begins() bool { return d.within > 0 && d.want.IsZero() }
 
 // due reports whether a goroutine that is about to wait must arm the deadline,
 // and settles what it is to be armed to.
@@ -71,7 +76,9 @@ func (c *Conn) ReadWithin(d time.Duration) { c.in.clock.in(d) }
 func (c *Conn) WriteBy(t time.Time) { c.out.clock.by(t) }
 
 // WriteWithin sets how long each later Write may wait for the peer to take
-// anything; 0 means for ever.
+// anything; 0 means for ever. Over TCP the kernel says that there is room again only
+// once there is much of it, so a slow peer has taken something as well if less of what
+// was written is still undelivered.
 func (c *Conn) WriteWithin(d time.Duration) { c.out.clock.in(d) }
 
 func (c *Conn) readExpired() error {
@@ -92,10 +99,30 @@ func (c *Conn) readExpired() error {
 
 func (c *Conn) writeExpired() error {
 	if c.out.clock.passed() {
-		return os.ErrDeadlineExceeded
+		if c.out.clock.within == 0 || !c.delivers() {
+			return os.ErrDeadlineExceeded
+		}
+		c.out.clock.restart()
 	}
 	c.out.clock.armed = time.Time{}
 	return c.nc.SetWriteDeadline(time.Time{})
+}
+
+// delivers reports whether the peer has taken something since the wait began.
+func (c *Conn) delivers() bool {
+	left := 0
+	err := c.raw.Control(func(fd uintptr) { left = undelivered(int(fd)) })
+	return err == nil && left < c.out.queued
+}
+
+// undelivered is how many bytes the peer has yet to acknowledge, tcp(7), or to read, on a
+// unix socket. It is 0 if that is not known.
+func undelivered(fd int) int {
+	n, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ)
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 // Interrupt ends a waiting Read, and every later one, with ErrInterrupted;
