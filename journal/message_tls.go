@@ -63,22 +63,28 @@ $CREDENTIALS_DIRECTORY are noticed when they change.`,
 func upstreamMessages() []Message {
 	return []Message{
 		{
-			ID: idUpstreamDown, Event: UpstreamDown, Attrs: []string{"upstream", "endpoint", "error"},
-			Subject: "An upstream does not answer: @MTLS_UPSTREAM@",
+			ID: idUpstreamDown, Event: UpstreamDown, Attrs: []string{"upstream", "endpoint", "state", "error"},
+			Subject: "An endpoint of an upstream fails: @MTLS_UPSTREAM@",
 			Manuals: []string{"mtlsproxyctl(1)", "mtlsproxy.toml(5)"},
-			Explanation: `Endpoint @MTLS_ENDPOINT@ of upstream @MTLS_UPSTREAM@ is avoided after failures:
+			Explanation: `Endpoint @MTLS_ENDPOINT@ of upstream @MTLS_UPSTREAM@ is "@MTLS_STATE@":
 
   @MTLS_ERROR@
+
+"down" means that no connection could be made the last time, "shunned" that its breaker
+has opened after failures and no request goes there for the time in MTLS_FOR, "half_open"
+that one request is to find out whether it has recovered, "ill" that it fails its health
+checks, "no_address" that its name has none.
 
 Other endpoints of the upstream take its share, if there are any. It is tried again
 by itself. "mtlsproxyctl upstreams" shows all of them with their last errors.`,
 		},
 		{
-			ID: idUpstreamUp, Event: UpstreamUp, Attrs: []string{"upstream", "endpoint"},
-			Subject: "An upstream answers again: @MTLS_UPSTREAM@",
+			ID: idUpstreamUp, Event: UpstreamUp, Attrs: []string{"upstream", "endpoint", "after"},
+			Subject: "An endpoint of an upstream is back: @MTLS_UPSTREAM@",
 			Manuals: []string{"mtlsproxyctl(1)"},
-			Explanation: `Endpoint @MTLS_ENDPOINT@ of upstream @MTLS_UPSTREAM@ answers again and takes its
-share of requests. Nothing needs to be done.`,
+			Explanation: `Endpoint @MTLS_ENDPOINT@ of upstream @MTLS_UPSTREAM@ gets requests again, after
+@MTLS_AFTER@. Nothing needs to be done. MTLS_BREAKER_OPENED of this entry tells how often
+its breaker has opened in that time, if it has.`,
 		},
 		{
 			ID: idUpstreamRefuses, Event: UpstreamRefuses, Attrs: []string{"upstream", "identity", "serial", "generation", "answers"},
@@ -94,28 +100,34 @@ authorities the server accepts: "mtlsproxyctl certs probe @MTLS_IDENTITY@". Its 
 log tells the rest. If the requests themselves were at fault, nothing needs to be done.`,
 		},
 		{
-			ID: idExchangeFailed, Event: ExchangeFailed, Attrs: []string{"id", "class", "fault", "error"},
+			ID: idExchangeFailed, Event: ExchangeFailed, Attrs: []string{"id", "class", "fault", "route", "upstream", "uid", "error"},
 			Subject: "A request could not be forwarded",
 			Manuals: []string{"mtlsproxyctl(1)", "mtlsproxyd(8)"},
-			Explanation: `The client got an answer of mtlsproxy's own, with class @MTLS_CLASS@; at fault is
-the side "@MTLS_FAULT@":
+			Explanation: `User @MTLS_UID@ got an answer of mtlsproxy's own on route @MTLS_ROUTE@ to upstream
+@MTLS_UPSTREAM@, with class @MTLS_CLASS@; at fault is the side "@MTLS_FAULT@":
 
   @MTLS_ERROR@
 
+If the class is "overloaded", MTLS_LIMIT of this entry names the limit that was reached;
+"mtlsproxyctl limits" shows all of them.
+
 "mtlsproxyctl log query --id @MTLS_ID@" shows its record. Only some of such events are
-logged when there are many; the request log has them all.`,
+logged when there are many, and MTLS_SUPPRESSED tells how many were left out before this
+one; the request log has them all.`,
 		},
 		{
-			ID: idResponseCut, Event: ResponseCut, Attrs: []string{"id", "class", "fault", "error"},
+			ID: idResponseCut, Event: ResponseCut, Attrs: []string{"id", "class", "fault", "route", "upstream", "uid", "error"},
 			Subject: "A response was cut short",
 			Manuals: []string{"mtlsproxyctl(1)", "mtlsproxyd(8)"},
-			Explanation: `A response had begun when it failed, with class @MTLS_CLASS@; at fault is the side
-"@MTLS_FAULT@":
+			Explanation: `A response of upstream @MTLS_UPSTREAM@ to user @MTLS_UID@, on route @MTLS_ROUTE@, had
+begun when it failed, with class @MTLS_CLASS@; at fault is the side "@MTLS_FAULT@":
 
   @MTLS_ERROR@
 
 The connection of the client was broken off, so that nobody takes the response for
-complete. "mtlsproxyctl log query --id @MTLS_ID@" shows its record.`,
+complete. "mtlsproxyctl log query --id @MTLS_ID@" shows its record. Only some of such
+events are logged when there are many; MTLS_SUPPRESSED of this entry tells how many were
+left out before it.`,
 		},
 	}
 }

@@ -81,6 +81,18 @@ func (r *Rate) Take(key []byte, now time.Time) Verdict {
 	return v
 }
 
+// Return gives back a token that Take has spent for key, for a request that was turned
+// away all the same.
+func (r *Rate) Return(key []byte, now time.Time) {
+	hash := maphash.Bytes(r.seed, key)
+	t := int64(now.Sub(r.epoch))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if u := r.keys[hash]; u != nil && r.bucket.interval > 0 {
+		u.full = t + max(r.bucket.debt(u.full, t)-r.bucket.interval, 0)
+	}
+}
+
 // use returns what is known of a key and makes it the last used.
 func (r *Rate) use(hash uint64, t int64) *usage {
 	if u := r.keys[hash]; u != nil {

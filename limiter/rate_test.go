@@ -293,3 +293,16 @@ func TestConcurrentRequestsGetTheBurstAndNoMore(t *testing.T) {
 		}
 	}
 }
+
+func TestATokenThatIsReturnedCanBeSpentAgain(t *testing.T) {
+	m := newMeter(t, tenPerSecond(2, 10))
+	m.wantTakes("a", 2)
+	m.Return([]byte("a"), m.now)
+	m.wantTakes("a", 1)
+	for range 5 {
+		m.Return([]byte("a"), m.now)
+	}
+	m.wantTakes("a", 2) // never more than the bucket holds
+	m.Return([]byte("b"), m.now)
+	m.wantTakes("b", 2)
+}

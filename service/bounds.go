@@ -2,6 +2,7 @@ package service
 
 import (
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -151,19 +152,34 @@ func room(files uint64, c *config.Config) int {
 	return max(left-pools, (left-(kept-most))/2, fewestConnections)
 }
 
+// connectionMemory is what a client connection takes between exchanges, mostly stack.
+const connectionMemory = 10 << 10
+
+// affordable is how many client connections the memory limit of the process, GOMEMLIMIT,
+// leaves room for beside limits.memory, for which at most three quarters are kept.
+func affordable(limit int64, c *config.Config) int {
+	return int(max((limit-min(c.Limits.Memory, limit/4*3))/connectionMemory, fewestConnections))
+}
+
 // boundConnections makes the limits of all connections together hold.
 func (s *Service) boundConnections(c *config.Config) {
 	capacity := c.Limits.Connections
+	memory := affordable(debug.SetMemoryLimit(-1), c)
+	if capacity > memory {
+		s.Log.Warn("client connections may take more memory than there is", "event", "degraded",
+			"error", fmt.Sprintf("GOMEMLIMIT leaves memory for %d connections beside limits.memory; raise it and MemoryHigh= of the unit, or lower limits.connections, which is %d", memory, capacity))
+	}
+	if capacity == 0 {
+		capacity = memory
+	}
 	var files syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err == nil {
 		most := room(files.Cur, c)
-		if capacity > most {
+		if c.Limits.Connections > most {
 			s.Log.Warn("there may be fewer client connections than limits.connections says", "event", "degraded",
 				"error", fmt.Sprintf("LimitNOFILE, %d, leaves room for %d connections; raise it, or lower limits.connections, which is %d", files.Cur, most, capacity))
 		}
-		if capacity == 0 || capacity > most {
-			capacity = most
-		}
+		capacity = min(capacity, most)
 	}
 	s.bounds.connections.Resize(limiter.CounterOptions{Capacity: capacity, PerKey: c.Limits.ConnectionsPerCaller})
 	s.bounds.memory.Resize(c.Limits.Memory)

@@ -238,6 +238,9 @@ func TestPagesOfOtherSitesAreRefused(t *testing.T) {
 	f("a", "Origin: ", 403)
 	f("a", "Origin: a", 403)
 	f("a", "Sec-Fetch-Site: same-origin\nOrigin: http://b", 403)
+	f("a", "Referer: http://a/page", 200)
+	f("a", "Referer: http://b/page", 403)
+	f("a", "Referer: http://b/page\nSec-Fetch-Site: none", 200)
 	f("a", "Connection: Origin\nOrigin: http://b", 403)
 }
 

@@ -85,7 +85,7 @@ func (b backend) checkUpstreams(d *diagnosis) {
 		bad := 0
 		why := ""
 		for _, e := range u.Endpoints {
-			if e.State != api.EndpointUp && e.State != api.EndpointUnknown {
+			if !api.Usable(e.State) {
 				bad++
 				why = e.Address + ": " + e.State + ": " + e.Why
 			}

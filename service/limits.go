@@ -10,6 +10,7 @@ import (
 	"github.com/mtlsproxy/mtlsproxy/limiter"
 	"github.com/mtlsproxy/mtlsproxy/service/admin/api"
 	"github.com/mtlsproxy/mtlsproxy/service/config"
+	"github.com/mtlsproxy/mtlsproxy/tlsclient"
 )
 
 // Limits implements admin.Viewer.
@@ -24,6 +25,8 @@ func (b backend) Limits() []api.Limit {
 		out = append(out, api.Limit{
 			Name: "pool.max", Subject: fmt.Sprintf("upstream %s", c.Name), Unit: "connections",
 			Capacity: int64(c.Pool.Max), Used: int64(s.Open), Waiting: int64(s.Waiting), Rejected: s.Rejected,
+		}, api.Limit{ // its capacity comes and goes with the requests
+			Name: "retry.budget", Subject: fmt.Sprintf("upstream %s", c.Name), Unit: "retries", Rejected: s.Retried[tlsclient.RetryOverBudget],
 		})
 	}
 	if w.records != nil {

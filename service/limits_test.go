@@ -405,3 +405,86 @@ func TestClientThatWaitsForItsAnswersIsOneAtATime(t *testing.T) {
 		}
 	}
 }
+
+// A client that sends a small body slowly holds nothing that others want meanwhile.
+func TestSlowUploadsTakeNoConnectionFromOthers(t *testing.T) {
+	leak.Check(t)
+	p := newPKI(t)
+	up := p.upstream(t, tlstest.Echo())
+	o := p.operate(t, strings.Replace(limited(up.Addr, "in_flight = 2"), "[[route]]", "pool = { max = 1 }\n[[route]]", 1))
+	var slow []*client
+	for range 8 {
+		c := o.dial()
+		c.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nh")
+		slow = append(slow, c)
+	}
+	o.await("all to be there", func() bool { return o.limit("limits.memory").Used >= 8*16<<10 })
+	for range 20 {
+		wantStatus(t, o.dial(), "/", 200, "")
+	}
+	if n := up.Stats().Requests; n != 20 {
+		t.Errorf("the upstream saw %d requests, want 20", n)
+	}
+	for _, c := range slow {
+		c.send("ello")
+		if a := c.final("POST"); a.status != 200 {
+			t.Errorf("got %d, class %q", a.status, a.class())
+		}
+	}
+}
+
+func TestClientThatLeavesAmidASmallBodyIsNotTheUpstreams(t *testing.T) {
+	leak.Check(t)
+	p := newPKI(t)
+	up := p.upstream(t, tlstest.Echo())
+	o := p.operate(t, oneRoute(up.Addr)+"[limits]\nbody_idle_timeout = \"50ms\"\n")
+	gone, silent := o.dial(), o.dial()
+	gone.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nh")
+	gone.conn.Close()
+	silent.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nh")
+	if a := silent.final("POST"); a.status != 408 || a.class() != "bad_request" {
+		t.Errorf("got %d, class %q", a.status, a.class())
+	}
+	o.await("both to end", func() bool { return o.limit("limits.memory").Used == 0 })
+	if n := up.Stats().Accepted; n > 0 {
+		t.Errorf("%d connections were made for them", n)
+	}
+}
+
+// What is turned away at the gate has not been taken, and the rate is of what is.
+func TestRequestThatFindsNoPlaceSpendsNothingOfTheRate(t *testing.T) {
+	leak.Check(t)
+	p := newPKI(t)
+	w := newWaiting()
+	o := p.operate(t, limited(p.upstream(t, w.script).Addr, `in_flight = 1, rate = "2/h", burst = 2`))
+	under := o.dial()
+	under.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	w.next(t)
+	for range 5 {
+		wantStatus(t, o.dial(), "/", 503, "overloaded")
+	}
+	w.answer <- tlstest.OK
+	under.final("GET")
+	under.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	w.next(t)
+	w.answer <- tlstest.OK
+	under.final("GET")
+	wantStatus(t, o.dial(), "/", 429, "rate_limited")
+}
+
+func TestWaitInTheQueueEndsWithTheTimeOfTheExchange(t *testing.T) {
+	leak.Check(t)
+	p := newPKI(t)
+	w := newWaiting()
+	o := p.operate(t, strings.Replace(limited(p.upstream(t, w.script).Addr, `in_flight = 1, queue = 5, queue_timeout = "5m"`), "[[route]]", "timeout = { total = \"300ms\" }\n[[route]]", 1))
+	tunnel := o.dial()
+	tunnel.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+	w.next(t)
+	w.answer <- "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+	tunnel.next("GET")
+	begun := time.Now()
+	wantStatus(t, o.dial(), "/", 503, "overloaded")
+	if d := time.Since(begun); d > 5*time.Second {
+		t.Errorf("it was told after %v", d)
+	}
+}

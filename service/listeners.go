@@ -152,6 +152,7 @@ func (s *Service) serve(w, old *world) {
 		}
 	}
 	s.warnOverruled(w.config)
+	s.warnTight(w.config)
 	s.serveOperator(w, old)
 	s.watchConfig(w)
 	s.tendIdentities(w)

@@ -156,48 +156,19 @@ func (s *Service) report(ctx context.Context) {
 	status, look := time.NewTicker(reportEvery), time.NewTicker(lookEvery)
 	defer status.Stop()
 	defer look.Stop()
-	var down endpoints
+	var seen outages
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-look.C:
-			down = s.lookAtUpstreams(down)
+			seen = s.lookAtUpstreams(seen)
 		case <-status.C:
 			if s.Notify != nil {
 				s.Notify.Status(s.summary())
 			}
 		}
 	}
-}
-
-// endpoints are some, by the names of their upstream and their own.
-type endpoints map[[2]string]struct{}
-
-// lookAtUpstreams returns the endpoints that cannot be connected to, and logs which do
-// so since the last look, and which can again.
-func (s *Service) lookAtUpstreams(before endpoints) endpoints {
-	now := make(endpoints)
-	for name, u := range s.world.Load().upstreams {
-		for _, e := range u.client.State().Endpoints {
-			key := [2]string{name, e.Address}
-			_, was := before[key]
-			if e.Down {
-				now[key] = struct{}{}
-			}
-			switch {
-			case e.Down && !was:
-				why := "no connection could be made"
-				if e.LastError != nil {
-					why = e.LastError.Error()
-				}
-				s.Log.Warn("an endpoint cannot be reached", "event", journal.UpstreamDown, "upstream", name, "endpoint", e.Address, "error", why)
-			case was && !e.Down:
-				s.Log.Info("an endpoint can be reached again", "event", journal.UpstreamUp, "upstream", name, "endpoint", e.Address)
-			}
-		}
-	}
-	return now
 }
 
 // checks are what the watchdog is fed for. Upstreams that do not answer, a full disk

@@ -31,7 +31,7 @@ type emit func(value float64, labels ...string)
 // the Go runtime and the process, go_* and process_*, come after them.
 func Families() []Family {
 	var all []Family
-	for _, table := range [][]Family{daemonFamilies(), exchangeFamilies(), upstreamFamilies(), identityFamilies(), keptFamilies()} {
+	for _, table := range [][]Family{daemonFamilies(), exchangeFamilies(), upstreamFamilies(), endpointFamilies(), identityFamilies(), keptFamilies()} {
 		for _, f := range table {
 			f.Name = prefix + f.Name
 			all = append(all, f)

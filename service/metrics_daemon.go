@@ -37,16 +37,8 @@ func daemonFamilies() []Family {
 			e(float64(s.events.Error), "error")
 		}},
 		{"events_dropped_total", "counter", "Events that the journal was too slow to take.", nil, func(s *scrape, e emit) { e(float64(s.eventsDropped)) }},
-		{"limit_capacity", "gauge", "How much a limit allows.", []string{"limit", "subject"}, func(s *scrape, e emit) {
-			for _, l := range s.limits {
-				e(float64(l.Capacity), l.Name, l.Subject)
-			}
-		}},
-		{"limit_used", "gauge", "How much of a limit is in use.", []string{"limit", "subject"}, func(s *scrape, e emit) {
-			for _, l := range s.limits {
-				e(float64(l.Used), l.Name, l.Subject)
-			}
-		}},
+		{"limit_capacity", "gauge", "How much a limit allows.", []string{"limit", "subject"}, eachBound(func(l *api.Limit) int64 { return l.Capacity })},
+		{"limit_used", "gauge", "How much of a limit is in use.", []string{"limit", "subject"}, eachBound(func(l *api.Limit) int64 { return l.Used })},
 		{"limit_rejected_total", "counter", "What a limit has turned away, by reason: full, queue_full, timeout, caller, rate or too_large.", []string{"limit", "subject", "reason"}, func(s *scrape, e emit) {
 			for _, l := range s.limits {
 				if len(l.RejectedBy) == 0 {
@@ -57,6 +49,17 @@ func daemonFamilies() []Family {
 				}
 			}
 		}},
+	}
+}
+
+// eachBound leaves out limits of which nobody knows how much they allow.
+func eachBound(value func(*api.Limit) int64) func(*scrape, emit) {
+	return func(s *scrape, e emit) {
+		for i := range s.limits {
+			if l := &s.limits[i]; l.Capacity > 0 {
+				e(float64(value(l)), l.Name, l.Subject)
+			}
+		}
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+
+	"github.com/mtlsproxy/mtlsproxy/tlsclient"
 )
 
 // codes are the values of the label code, by the first digit of a status.
@@ -59,7 +61,7 @@ func exchangeFamilies() []Family {
 
 // upstreamFamilies are about connections to upstreams.
 func upstreamFamilies() []Family {
-	byUpstream, byEndpoint := []string{"upstream"}, []string{"upstream", "endpoint"}
+	byUpstream := []string{"upstream"}
 	return []Family{
 		{"upstream_connections", "gauge", "Connections to the upstream; busy ones include those being made.", []string{"upstream", "state"}, eachUpstream(func(u *upstreamScrape, e emit) {
 			e(float64(u.state.Idle), u.name, "idle")
@@ -89,12 +91,36 @@ func upstreamFamilies() []Family {
 		{"upstream_retries_total", "counter", "Requests sent once more, or tried at another endpoint.", byUpstream, eachUpstream(func(u *upstreamScrape, e emit) {
 			e(float64(u.state.Retries), u.name)
 		})},
-		{"endpoint_up", "gauge", "Whether the endpoint gets exchanges like any other: 0 if it is drained, has just failed or has no address.", byEndpoint, eachEndpoint(func(p *endpointScrape) float64 { return one(p.up) })},
+		{"upstream_retried_total", "counter", "Exchanges with retries by what came of them, and retries that were not made: answered, failed, retracted (the client was gone, or wrong); over_budget (there were too many), no_time (to wait for it).", []string{"upstream", "result"}, eachUpstream(func(u *upstreamScrape, e emit) {
+			for _, result := range slices.Sorted(maps.Keys(u.state.Retried)) {
+				e(float64(u.state.Retried[result]), u.name, result)
+			}
+		})},
+	}
+}
+
+// endpointFamilies are about single endpoints.
+func endpointFamilies() []Family {
+	byEndpoint := []string{"upstream", "endpoint"}
+	return []Family{
+		{"endpoint_up", "gauge", "Whether the endpoint gets exchanges like any other: 0 if it is drained, fails its health checks, is left alone by its breaker, could not be connected to the last time, or has no address.", byEndpoint, eachEndpoint(func(p *endpointScrape) float64 { return one(p.up) })},
 		{"endpoint_drained", "gauge", "Whether the endpoint was drained by hand.", byEndpoint, eachEndpoint(func(p *endpointScrape) float64 { return one(p.state.Drained) })},
-		{"breaker_open", "gauge", "Whether the endpoint is tried only after all others, because it has just failed.", byEndpoint, eachEndpoint(func(p *endpointScrape) float64 { return one(p.shunned) })},
+		{"endpoint_ill", "gauge", "Whether the endpoint fails its health checks, so that no exchange goes there.", byEndpoint, eachEndpoint(func(p *endpointScrape) float64 { return one(p.state.Health.Ill) })},
+		{"breaker_open", "gauge", "Whether the endpoint's breaker is open: no exchange goes there for a while, after failures.", byEndpoint, eachEndpoint(func(p *endpointScrape) float64 { return one(p.state.Breaker == tlsclient.Open) })},
+		{"breaker_half_open", "gauge", "Whether the endpoint's breaker lets one exchange, a probe, find out if it has recovered.", byEndpoint, eachEndpoint(func(p *endpointScrape) float64 { return one(p.state.Breaker == tlsclient.HalfOpen) })},
+		{"breaker_opened_total", "counter", "Times that the endpoint's breaker has opened.", byEndpoint, eachEndpoint(func(p *endpointScrape) float64 { return float64(p.state.Opened) })},
+		{"breaker_probes_total", "counter", "Exchanges that were let through as probes by the endpoint's breaker.", byEndpoint, eachEndpoint(func(p *endpointScrape) float64 { return float64(p.state.Probes) })},
 		{"endpoint_pending", "gauge", "Exchanges that use or want a connection to the endpoint.", byEndpoint, eachEndpoint(func(p *endpointScrape) float64 { return float64(p.state.Pending) })},
 		{"endpoint_attempts_total", "counter", "Times that the endpoint was tried.", byEndpoint, eachEndpoint(func(p *endpointScrape) float64 { return float64(p.state.Attempts) })},
 		{"endpoint_failures_total", "counter", "Times that the endpoint failed by its own fault.", byEndpoint, eachEndpoint(func(p *endpointScrape) float64 { return float64(p.state.Failures) })},
+		{"endpoint_checks_total", "counter", "Health checks of the endpoint, by what came of them: good or bad.", []string{"upstream", "endpoint", "result"}, func(s *scrape, e emit) {
+			for i := range s.upstreams {
+				for _, p := range s.upstreams[i].endpoints {
+					e(float64(p.state.Health.Passed), s.upstreams[i].name, p.state.Address, "good")
+					e(float64(p.state.Health.Failed), s.upstreams[i].name, p.state.Address, "bad")
+				}
+			}
+		}},
 	}
 }
 

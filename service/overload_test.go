@@ -161,7 +161,7 @@ func (d *daemon) crawl(each int) *crawl {
 	s := new(crawl)
 	for range each {
 		s.heads = append(s.heads, d.begin("GET / HTTP/1.1\r\nHost: slow.test\r\nX-Slow: "))
-		s.uploads = append(s.uploads, d.begin("POST / HTTP/1.1\r\nHost: slow.test\r\nContent-Length: 1000\r\n\r\n"))
+		s.uploads = append(s.uploads, d.begin("POST / HTTP/1.1\r\nHost: slow.test\r\nContent-Length: 100000\r\n\r\n"))
 		s.downloads = append(s.downloads, d.begin("GET /large HTTP/1.1\r\nHost: slow.test\r\n\r\n"))
 	}
 	return s

@@ -167,14 +167,42 @@ func (s *Service) changes(old, next *world) []api.Change {
 		}
 		out = append(out, change)
 	}
+	out = append(out, changedContents(old, next)...)
 	for _, id := range next.config.Identities {
 		was, found := old.identities[id.Name], next.identities[id.Name].found.Generation
 		if was != nil && found != nil && was.Generation() != found {
-			out = append(out, api.Change{
+			change := api.Change{
 				Key: "identity." + id.Name, Old: serialText(was.Generation()), New: serialText(found),
 				Source: next.identities[id.Name].Path(), Effect: "new connections show it; old ones end after their exchange",
-			})
+			}
+			if change.Old == change.New {
+				change.New += " with another chain, ca, crl or place of the key"
+			}
+			out = append(out, change)
 		}
+	}
+	return out
+}
+
+// changedContents tells which files hold other secrets than before, in the same place.
+func changedContents(old, next *world) []api.Change {
+	var out []api.Change
+	add := func(key, path, effect string) {
+		const secret = "(hidden)"
+		out = append(out, api.Change{Key: key + " (contents)", Old: secret, New: secret, Source: path, Effect: effect})
+	}
+	for i := range next.config.Upstreams {
+		c := &next.config.Upstreams[i]
+		was, now := old.upstreams[c.Name], next.upstreams[c.Name]
+		if was == nil || c.ViaCredentials == "" || was.config.ViaCredentials != c.ViaCredentials {
+			continue
+		}
+		if was.options.Via.Credentials != now.options.Via.Credentials {
+			add("upstream."+c.Name+".via_credentials_file", c.ViaCredentials, "for connections to come")
+		}
+	}
+	if path := next.config.Metrics.TokenFile; path != "" && path == old.config.Metrics.TokenFile && old.access.metrics.Token != next.access.metrics.Token {
+		add("metrics.token_file", path, "in place")
 	}
 	return out
 }

@@ -121,6 +121,12 @@ func TestPathThatWouldTakeAnotherRouteOnceDecodedIsRefused(t *testing.T) {
 	f("/api/...", "api")
 	f("/api/.well-known/x", "api")
 	f("/api/?/../admin", "api")
+	f("/admin;a=1/x", "")
+	f("/admin;/x", "")
+	f("/admin%3bx", "")
+	f("/%2561dmin", "")
+	f("/api/%252e%252e/admin", "")
+	f("/api/x;v=1/y", "api")
 	f("/api/%2561dmin", "api")
 	f("/api/.", "api")
 }
@@ -179,7 +185,7 @@ func TestOwnAnswers(t *testing.T) {
 	stopped.Close()
 	f("upstream down", down, get, 502, "connect_failed", "cannot be reached", false)
 	f("upstream down, body at hand", down, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello", 502, "connect_failed", "", false)
-	f("upstream down, body to come", down, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhe", 502, "connect_failed", "", true)
+	f("upstream down, body to come", down, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 50000\r\n\r\nhe", 502, "connect_failed", "", true)
 	f("upstream closes", p.daemon(t, p.upstream(t, tlstest.CloseBeforeResponse(tlstest.CloseNotify))), get, 502, "upstream_reset", "closed the connection", false)
 	f("upstream answers nonsense", p.daemon(t, p.upstream(t, tlstest.Static("hello\r\n\r\n"))), get, 502, "upstream_bad_response", "breaks the protocol", false)
 

@@ -51,8 +51,8 @@ type upstreamScrape struct {
 }
 
 type endpointScrape struct {
-	state       tlsclient.EndpointState
-	up, shunned bool
+	state tlsclient.EndpointState
+	up    bool
 }
 
 func (s *Service) scrape() *scrape {
@@ -103,8 +103,8 @@ func (s *scrape) addRoute(name, upstream string, c proxy.Counts) {
 func (s *scrape) addUpstream(u *upstream, now time.Time) {
 	us := upstreamScrape{name: u.config.Name, max: u.config.Pool.Max, state: u.client.State()}
 	for _, e := range us.state.Endpoints {
-		shunned := now.Before(e.Shunned)
-		us.endpoints = append(us.endpoints, endpointScrape{e, !shunned && !e.Down && !e.Drained && len(e.IPs) > 0, shunned})
+		state, _ := standing(&e, now)
+		us.endpoints = append(us.endpoints, endpointScrape{e, api.Usable(state) && len(e.IPs) > 0})
 	}
 	s.upstreams = append(s.upstreams, us)
 }

@@ -2,7 +2,6 @@ package service
 
 import (
 	"crypto/x509"
-	"fmt"
 	"net/netip"
 	"time"
 
@@ -25,13 +24,20 @@ func (b backend) Upstreams() []api.Upstream {
 				Max: c.Pool.Max, Open: s.Open, Idle: s.Idle, Busy: s.Open - s.Idle, Waiting: s.Waiting,
 				Opened: s.Opened, Reused: s.Reused, Closed: s.Closed,
 			},
-			Handshakes: s.Opened, Resumed: s.Resumed, Retries: s.Retries,
+			Handshakes: s.Opened, Resumed: s.Resumed, Retries: s.Retries, Retried: s.Retried,
+		}
+		if c.Via != nil {
+			u.Via = c.Via.String()
 		}
 		if s.Generation != nil {
 			u.Generation, u.Refused = s.Generation.Number, s.Generations[0].Refused
 		}
 		for i := range s.Endpoints {
-			u.Endpoints = append(u.Endpoints, describeEndpoint(&s.Endpoints[i], now))
+			e := describeEndpoint(&s.Endpoints[i], now)
+			if u.Via != "" {
+				e.IPs = []string{} // those that are known are the proxy's
+			}
+			u.Endpoints = append(u.Endpoints, e)
 		}
 		out = append(out, u)
 	}
@@ -47,33 +53,6 @@ func (s *Service) suspect(c *config.Upstream) func(*tlsclient.Generation, int) {
 			"upstream", name, "identity", identity, "serial", g.Serial(), "generation", g.Number, "answers", answers,
 			"hint", "mtlsproxyctl certs probe "+identity+", or the upstream's log")
 	}
-}
-
-func describeEndpoint(s *tlsclient.EndpointState, now time.Time) api.Endpoint {
-	e := api.Endpoint{
-		Address: s.Address, IPs: texts(s.IPs), Pending: s.Pending, Idle: s.Idle, Busy: s.Busy,
-		Attempts: s.Attempts, Failures: s.Failures,
-	}
-	if s.LastError != nil {
-		at := s.LastTime.UTC()
-		e.LastError, e.LastTime = fmt.Sprintf("%s: %v", s.LastError.Class, s.LastError.Err), &at
-	}
-	switch {
-	case s.Drained:
-		e.State, e.Why = api.EndpointDrained, "drained by hand; resume it with: mtlsproxyctl resume"
-	case len(s.IPs) == 0 && s.NoIP != nil:
-		e.State, e.Why = api.EndpointUnnamed, s.NoIP.Error()
-	case now.Before(s.Shunned):
-		until := s.Shunned.UTC()
-		e.State, e.Why, e.Until = api.EndpointShunned, e.LastError, &until
-	case s.Down:
-		e.State, e.Why = api.EndpointDown, e.LastError
-	case s.Attempts == 0:
-		e.State = api.EndpointUnknown
-	default:
-		e.State = api.EndpointUp
-	}
-	return e
 }
 
 func texts(ips []netip.Addr) []string {

@@ -28,6 +28,7 @@ func (u *Upstream) obtain(ex *exchange, fresh bool) (*conn, error) {
 	case err != nil:
 		return nil, err
 	case g.conn != nil:
+		ex.begun = true
 		return g.conn, nil
 	case g.link != nil:
 		return u.connect(g.link, ex)
@@ -38,13 +39,13 @@ func (u *Upstream) obtain(ex *exchange, fresh bool) (*conn, error) {
 func (u *Upstream) reserve(ex *exchange, fresh bool) (grant, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if !ex.entered {
-		ex.entered = true
-		u.budget.request(ex.now)
-	}
 	l, err := u.choose(ex, ex.now)
 	if err != nil {
 		return grant{}, err
+	}
+	if !ex.entered { // what is turned away must not pay for the retries of others
+		ex.entered = true
+		u.budget.request(u.second(ex.now))
 	}
 	if !fresh {
 		if c := u.popUsable(l, ex.now); c != nil {
@@ -87,7 +88,7 @@ func (u *Upstream) popUsable(l *link, now time.Time) *conn {
 
 // take makes the connection an exchange's that passes to its endpoint with p.
 func (c *conn) take(p pass) {
-	c.pass, c.came, c.headed = p, unknown, false
+	c.pass, c.came, c.headed = p, unknown, time.Time{}
 }
 
 // alive notes that c's endpoint has answered, before the exchange ends.
@@ -97,13 +98,21 @@ func (u *Upstream) alive(c *conn) {
 	u.settle(c.link.endpoint, c.pass, answered, false, time.Now())
 }
 
+// newsTime is how old the head of a response may be to outweigh what has failed since. A
+// download or a tunnel that ends long after it says nothing of how its endpoint is now.
+const newsTime = 3 * time.Second
+
 // release ends an exchange's use of c, which goes to a waiter, back to the pool,
 // or is closed.
 func (u *Upstream) release(c *conn, reusable bool) {
 	now := time.Now()
 	u.mu.Lock()
 	e := c.link.endpoint
-	u.end(e, c.pass, c.came, false, now)
+	came := c.came
+	if came == answered && now.Sub(c.headed) > newsTime && c.headed.Before(e.breaker.failed) {
+		came = unknown
+	}
+	u.end(e, c.pass, came, false, now)
 	why := u.unfit(c, reusable, now)
 	if reusable { // it has answered
 		e.down = false

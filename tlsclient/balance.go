@@ -193,8 +193,7 @@ const lastPatience = 3
 func (u *Upstream) excuse(c *conn) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	c.link.endpoint.breaker.excuse(c.pass)
-	c.pass.probe = false
+	c.pass = c.link.endpoint.breaker.excuse(c.pass)
 }
 
 // end settles an exchange with e. The mutex is held.
@@ -206,9 +205,9 @@ func (u *Upstream) end(e *endpoint, p pass, came outcome, unreachable bool, now 
 // settle tells e's breaker what came of an exchange. The mutex is held.
 func (u *Upstream) settle(e *endpoint, p pass, came outcome, unreachable bool, now time.Time) {
 	b := &e.breaker
-	if came == answered && !p.probe || p.turn != b.turn { // as it mostly is
+	if came == answered && !p.probe && !p.excused || p.turn != b.turn { // as it mostly is
 		if p.turn == b.turn {
-			b.failures = 0
+			b.answered()
 		}
 		return
 	}
@@ -226,7 +225,12 @@ func (u *Upstream) abandon(e *endpoint, now time.Time) {
 	if idle := u.pool.takeAll(func(c *conn) bool { return c.link.endpoint == e }, closedUnfit); len(idle) > 0 {
 		u.tasks.Go(func() { closeAll(idle) }) // they say goodbye over the wire: not under the mutex
 	}
-	if u.admits(now) {
+	u.turnAway(now)
+}
+
+// turnAway tells those who wait if there is no endpoint for them. The mutex is held.
+func (u *Upstream) turnAway(now time.Time) {
+	if u.pool == nil || u.closed || u.admits(now) {
 		return
 	}
 	err := u.barred(now)

@@ -164,6 +164,30 @@ func TestEndpointWhoseTimeHasComeGetsTheNextExchange(t *testing.T) {
 	}
 }
 
+// Of an endpoint that fails now, a download says nothing that has lived off what came before.
+func TestEndOfALongDownloadDoesNotOutweighWhatHasFailedSince(t *testing.T) {
+	for name, c := range map[string]struct {
+		headed, failed time.Duration // so long ago
+		want           int
+	}{
+		"the head came before": {time.Minute, time.Second, 6},
+		"the head came after":  {time.Minute, time.Hour, 0},
+		"all was just now":     {time.Millisecond, 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(1)
+			now := time.Now()
+			b.now = now.Add(-c.failed)
+			l := b.links[0]
+			b.fail(l.endpoint, 6, false)
+			b.upstream.release(&conn{link: l, expires: now.Add(time.Hour), pass: l.endpoint.begin(), came: answered, headed: now.Add(-c.headed)}, true)
+			if n := l.endpoint.breaker.failures; n != c.want {
+				t.Errorf("%d failures in a row, want %d", n, c.want)
+			}
+		})
+	}
+}
+
 func TestPickingDoesNotAllocate(t *testing.T) {
 	b := newBench(4)
 	b.links[0].endpoint.breaker.recovered = b.now

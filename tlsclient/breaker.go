@@ -39,6 +39,8 @@ type breaker struct {
 	until     time.Time // when open: when it lets a probe pass
 	probing   bool      // when open: the probe is under way
 	failures  int       // in a row
+	failed    time.Time // when the last of them was counted
+	answers   uint64
 	trips     int       // times it opened in a row
 	recovered time.Time // when a probe closed it; zero: long ago, or never
 
@@ -48,8 +50,10 @@ type breaker struct {
 // pass lets one exchange go to an endpoint. What comes of it counts only if the breaker
 // has neither opened nor closed meanwhile.
 type pass struct {
-	turn  uint64
-	probe bool
+	turn    uint64
+	answers uint64 // before it
+	probe   bool
+	excused bool // it was the probe
 }
 
 // admits reports whether an exchange may begin, and whether it is to be the probe.
@@ -67,40 +71,49 @@ func (b *breaker) begin() pass {
 		b.probing = true
 		b.probes++
 	}
-	return pass{turn: b.turn, probe: b.open}
+	return pass{turn: b.turn, answers: b.answers, probe: b.open}
 }
 
-// excuse lets another exchange be the probe. What comes of the one before does not count
-// any more.
-func (b *breaker) excuse(p pass) {
+// excuse lets another exchange be the probe beside the one with p, which has the returned
+// pass from then on: of what comes of it, only an answer counts, if it comes first.
+func (b *breaker) excuse(p pass) pass {
 	if p.probe && p.turn == b.turn {
 		b.probing = false
-		b.turn++
 	}
+	return pass{turn: p.turn, excused: true}
 }
 
 // settle counts what came of an exchange. With patience above 0 so many failures in a row
 // open the breaker. It reports whether it has opened.
 func (b *breaker) settle(p pass, came outcome, patience int, o *BreakerOptions, now time.Time) bool {
-	if p.turn != b.turn {
+	if p.turn != b.turn || p.excused && came != answered {
 		return false // it is late
 	}
 	b.probing = false
 	switch came {
 	case answered:
-		b.failures = 0
+		b.answered()
 		if b.open {
 			b.close()
 			b.recovered = now
 		}
 	case failed:
+		if !b.open && p.answers != b.answers {
+			return false // others that began together with it, or after, were answered: it is not in a row
+		}
 		b.failures++
+		b.failed = now
 		if b.open || patience > 0 && b.failures >= patience {
 			b.trip(o, now)
 			return true
 		}
 	}
 	return false
+}
+
+func (b *breaker) answered() {
+	b.failures = 0
+	b.answers++
 }
 
 func (b *breaker) trip(o *BreakerOptions, now time.Time) {

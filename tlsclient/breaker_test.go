@@ -159,14 +159,61 @@ func TestAProbeThatIsExcusedLetsAnotherPass(t *testing.T) {
 	if ok, _ := c.admits(c.now); ok {
 		t.Fatal("a second probe may pass")
 	}
-	c.excuse(slow)
+	slow = c.excuse(slow)
 	ok, probe := c.admits(c.now)
 	if !ok || !probe {
 		t.Fatal("no other probe may pass")
 	}
 	next := c.begin()
-	c.settle(slow, failed, patient.Failures, &patient, c.now)
-	c.expect(HalfOpen) // what comes of the first does not count
+	for _, came := range []outcome{failed, unknown} {
+		c.settle(slow, came, patient.Failures, &patient, c.now)
+		c.expect(HalfOpen)
+		if ok, _ := c.admits(c.now); ok {
+			t.Fatal("a third one may pass beside the second")
+		}
+	}
 	c.settle(next, answered, patient.Failures, &patient, c.now)
 	c.expect(Closed)
+}
+
+// Else a breaker would never close where every client sends its body slowly.
+func TestAnswerToAProbeThatWasExcusedClosesTheBreaker(t *testing.T) {
+	c := newClocked(t).shut().wait()
+	slow := c.excuse(c.begin())
+	next := c.begin()
+	c.settle(slow, answered, patient.Failures, &patient, c.now)
+	c.expect(Closed)
+	c.settle(next, failed, 1, &patient, c.now)
+	if c.expect(Closed); c.failures != 0 {
+		t.Errorf("the second probe counts too: %+v", c.breaker)
+	}
+}
+
+func TestAnswerToAProbeThatWasExcusedIsLateOnceAnotherFailed(t *testing.T) {
+	c := newClocked(t).shut().wait()
+	slow := c.excuse(c.begin())
+	c.go1(failed)
+	c.settle(slow, answered, patient.Failures, &patient, c.now)
+	c.expect(Open)
+}
+
+// Many that were begun together may fail together, while the endpoint answers others.
+func TestFailuresOfBeforeAnAnswerAreNotInARow(t *testing.T) {
+	b, now := new(breaker), time.Unix(1000, 0)
+	o := &BreakerOptions{OpenMin: time.Second, OpenMax: time.Second}
+	var together []pass
+	for range 20 {
+		together = append(together, b.begin())
+	}
+	b.settle(b.begin(), answered, 7, o, now)
+	for _, p := range together {
+		if b.settle(p, failed, 7, o, now) {
+			t.Fatal("it opened")
+		}
+	}
+	for i := range 7 {
+		if opened := b.settle(b.begin(), failed, 7, o, now); opened != (i == 6) {
+			t.Errorf("after failure %d in a row it opened: %v", i+1, opened)
+		}
+	}
 }

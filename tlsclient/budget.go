@@ -16,18 +16,22 @@ const budgetTime = 10
 
 // budget bounds the retries of an upstream: when everything fails, to send everything
 // again makes it worse. The upstream's mutex guards it.
+// It counts the seconds of the upstream's life: a clock that is set back must not bring
+// back what was spent.
 type budget struct {
 	seconds [budgetTime]second
 }
 
 // second counts what happened in one.
 type second struct {
-	at                int64 // since 1970
+	at                int64
 	requests, retries int
 }
 
-func (b *budget) second(now time.Time) *second {
-	at := now.Unix()
+// second is how many of them the upstream has lived.
+func (u *Upstream) second(now time.Time) int64 { return int64(now.Sub(u.begun) / time.Second) }
+
+func (b *budget) second(at int64) *second {
 	s := &b.seconds[at%budgetTime]
 	if s.at < at {
 		*s = second{at: at}
@@ -36,11 +40,11 @@ func (b *budget) second(now time.Time) *second {
 }
 
 // request counts one.
-func (b *budget) request(now time.Time) { b.second(now).requests++ }
+func (b *budget) request(at int64) { b.second(at).requests++ }
 
 // withdraw counts a retry, unless there have been too many.
-func (b *budget) withdraw(o *RetryOptions, now time.Time) bool {
-	this := b.second(now)
+func (b *budget) withdraw(o *RetryOptions, at int64) bool {
+	this := b.second(at)
 	requests, retries := 0, 0
 	for i := range b.seconds {
 		if s := &b.seconds[i]; s.at > this.at-budgetTime && s.at <= this.at {
@@ -53,4 +57,11 @@ func (b *budget) withdraw(o *RetryOptions, now time.Time) bool {
 	}
 	this.retries++
 	return true
+}
+
+// deposit takes back a retry that was counted at a second and not made.
+func (b *budget) deposit(at int64) {
+	if s := b.second(at); s.at == at && s.retries > 0 {
+		s.retries--
+	}
 }

@@ -8,11 +8,11 @@ import (
 func TestBudgetFollowsTheLastTenSeconds(t *testing.T) {
 	var b budget
 	o := RetryOptions{Percent: 20, Min: 3}
-	now := time.Unix(1e9, 0)
+	at := int64(0)
 	take := func(want int) {
 		t.Helper()
 		got := 0
-		for b.withdraw(&o, now) {
+		for b.withdraw(&o, at) {
 			got++
 		}
 		if got != want {
@@ -21,17 +21,17 @@ func TestBudgetFollowsTheLastTenSeconds(t *testing.T) {
 	}
 	take(3)
 	for range 100 {
-		b.request(now)
+		b.request(at)
 	}
 	take(20)
-	now = now.Add(9 * time.Second)
+	at += 9
 	take(0)
-	now = now.Add(time.Second)
+	at++
 	take(3)
-	now = now.Add(time.Hour)
+	at += 3600
 	take(3)
 	o = RetryOptions{}
-	b.request(now)
+	b.request(at)
 	take(0)
 }
 
@@ -39,11 +39,36 @@ func TestBudgetFollowsTheLastTenSeconds(t *testing.T) {
 func TestAnOldRequestDoesNotEraseTheBudget(t *testing.T) {
 	var b budget
 	o := RetryOptions{Percent: 20, Min: 3}
-	now := time.Unix(1e9, 0)
-	for b.withdraw(&o, now) {
+	const at = 1000
+	for b.withdraw(&o, at) {
 	}
-	b.request(now.Add(-budgetTime * time.Second))
-	if b.withdraw(&o, now) {
+	b.request(at - budgetTime)
+	if b.withdraw(&o, at) {
 		t.Error("the retries of this second are forgotten")
+	}
+}
+
+func TestRetryThatIsNotMadeCostsNothing(t *testing.T) {
+	var b budget
+	o := RetryOptions{Min: 1}
+	const at = 1000
+	b.withdraw(&o, at)
+	b.deposit(at)
+	if !b.withdraw(&o, at+1) {
+		t.Error("it was counted")
+	}
+	b.deposit(at + 1 - budgetTime) // nobody remembers that one
+	if b.withdraw(&o, at+1) {
+		t.Error("another one was given back")
+	}
+}
+
+// The time of day may be set back, by hours.
+func TestBudgetCountsTheSecondsOfItsUpstream(t *testing.T) {
+	u := Upstream{begun: time.Now()}
+	for _, seconds := range []int64{0, 1, 3600} {
+		if got := u.second(u.begun.Add(time.Duration(seconds)*time.Second + time.Millisecond)); got != seconds {
+			t.Errorf("second %d is %d", seconds, got)
+		}
 	}
 }

@@ -27,10 +27,11 @@ type conn struct {
 
 	writtenBefore int64 // bytes on the socket when the exchange began
 
-	pass   pass    // of the exchange
-	came   outcome // of the exchange
-	headed bool    // the head of its final response has come
-	slack  bool    // the socket waits longer than usual for the peer to take something
+	pass   pass      // of the exchange
+	came   outcome   // of the exchange
+	headed time.Time // when the head of its final response came; zero: it has not
+	slack  bool      // the socket waits longer than usual for the peer to take something
+	look   *lookout  // after the peer of a tunnel; nil: it is none
 
 	version uint16 // of TLS
 	serial  string // of the server's certificate, hexadecimal
@@ -81,6 +82,24 @@ func (c *conn) patient(span time.Duration) {
 	c.sock.SetUserTimeout(span)
 }
 
+// settle ends that once the peer has taken all.
+func (c *conn) settle() {
+	if !c.slack {
+		return
+	}
+	if i := c.tcpInfo(); i.Unacked == 0 && i.Notsent_bytes == 0 {
+		c.impatient()
+	}
+}
+
+// impatient ends that: a peer that is gone is noticed in time again.
+func (c *conn) impatient() {
+	if c.slack {
+		c.slack = false
+		c.sock.SetUserTimeout(userTimeout)
+	}
+}
+
 // dropBuffer gives the reader's buffer back.
 func (c *conn) dropBuffer() {
 	c.link.pool.upstream.opt().Buffers.Put(c.reader.Buf)
@@ -90,6 +109,10 @@ func (c *conn) dropBuffer() {
 // close says goodbye and closes. It may be called more than once.
 func (c *conn) close() {
 	if c.closed.Swap(true) {
+		return
+	}
+	if c.sock.Held() { // what TLS takes for sent was not: nothing can follow it
+		c.cut()
 		return
 	}
 	_ = c.tls.Close() // a peer that does not take the alert changes nothing

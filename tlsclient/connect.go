@@ -7,9 +7,9 @@ import "time"
 // begun again with the present one: nothing has been written yet.
 func (u *Upstream) connect(l *link, ex *exchange) (*conn, error) {
 	for {
-		begun := time.Now()
+		ex.turn(time.Now())
 		c, err := l.dial(ex)
-		ex.connect += time.Since(begun)
+		ex.connect += time.Since(ex.now)
 		kept, next, err := u.dialled(l, ex, c, err)
 		if c != nil && !kept {
 			c.close()
@@ -68,8 +68,8 @@ func (ex *exchange) unreached(err error, replaced bool) outcome {
 	switch {
 	case e == nil || e.Fault != FaultUpstream || replaced && ofGeneration(err):
 		return unknown
-	case ex.stopped != nil && (len(ex.tried) > 0 || ex.retries > 0 || ex.queue > 0):
-		return unknown // it had not the time of a whole exchange
+	case ex.stopped != nil && !ex.hadItsTime():
+		return unknown
 	}
 	return failed
 }

@@ -3,6 +3,7 @@ package tlsclient_test
 import (
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/netip"
 	"os"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/mtlsproxy/mtlsproxy/tlsclient"
 	"github.com/mtlsproxy/mtlsproxy/tlsclient/http1"
+	"github.com/mtlsproxy/mtlsproxy/tlsclient/rawconn"
 	"github.com/mtlsproxy/mtlsproxy/tlsclient/tlstest"
 )
 
@@ -84,6 +86,138 @@ func TestFaultDeadPeerIsNoticedWithinFifteenSeconds(t *testing.T) {
 		})
 	}
 	running.Wait()
+}
+
+const switching = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+
+// long is a bound of a write to a tunnel that no test reaches.
+var long = time.Now().Add(time.Hour)
+
+// fading takes a whole request, says so, and then is what its path names.
+func fading(t *testing.T, room <-chan struct{}) tlstest.Script {
+	return func(c *tlstest.Conn) {
+		r, err := c.ReadRequest()
+		if err != nil {
+			return
+		}
+		if _, err := c.ReadBody(r); err != nil {
+			return
+		}
+		begin := switching
+		if r.URL.Path == "/upload" {
+			begin = "HTTP/1.1 103 Early Hints\r\n\r\n"
+		}
+		if c.Write(begin) != nil {
+			return
+		}
+		if r.URL.Path == "/full" {
+			<-room
+			if _, err := io.CopyN(io.Discard, c.R, full); err == nil {
+				c.Write("thanks")
+			}
+		} else {
+			delivered(t, c)
+			acknowledge(t, c)
+			deaf(t, c)
+		}
+		<-c.Stopping()
+	}
+}
+
+// delivered returns once all that was written has been acknowledged: what a deaf peer sends
+// again and again is a sign of life.
+func delivered(t *testing.T, c *tlstest.Conn) {
+	for unacked := uint32(1); unacked > 0; c.Pause(time.Millisecond) {
+		setOption(t, c, func(fd int) error {
+			info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+			unacked = 0
+			if err == nil {
+				unacked = info.Unacked
+			}
+			return err
+		})
+	}
+}
+
+// full is more than fits between two ends of which one takes nothing.
+const full = 32 << 20
+
+// All are looked at side by side: each takes its time.
+func TestFaultDeadPeerIsNotTakenForASlowOne(t *testing.T) {
+	room := make(chan struct{})
+	f := start(t, fading(t, room), func(o *tlsclient.Options) { o.HeaderTimeout, o.BodyIdleTimeout = time.Hour, time.Hour })
+	inTime := func(t *testing.T, begin time.Time, err error) {
+		t.Helper()
+		took := time.Since(begin)
+		t.Logf("%v after %v", err, took.Round(10*time.Millisecond))
+		var e *tlsclient.Error
+		if !errors.As(err, &e) || e.Class != tlsclient.UpstreamReset || e.Fault != tlsclient.FaultUpstream || took < 5*time.Second || took > 15*time.Second {
+			t.Errorf("got %v after %v", err, took)
+		}
+	}
+	t.Run("tunnel to a dead one", func(t *testing.T) {
+		t.Parallel()
+		tunnel := f.upgradeAt(t, "/dead")
+		over := make(chan error, 1)
+		go func() {
+			_, _, err := tunnel.Read(new(rawconn.Buffers))
+			over <- err
+		}()
+		begin := time.Now()
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			if err := tunnel.Write([]byte("ping"), long); err != nil || time.Since(begin) > 20*time.Second {
+				tunnel.Cut()
+				inTime(t, begin, <-over)
+				return
+			}
+			<-tick.C
+		}
+	})
+	t.Run("tunnel to a slow one", func(t *testing.T) {
+		t.Parallel()
+		tunnel := f.upgradeAt(t, "/full")
+		written := make(chan error, 1)
+		go func() {
+			var err error
+			for p, n := make([]byte, 16<<10), 0; n < full && err == nil; n += len(p) {
+				err = tunnel.Write(p, long)
+			}
+			written <- err
+		}()
+		select {
+		case err := <-written:
+			t.Errorf("the writing ended with %v", err)
+		case <-time.After(15 * time.Second): // nothing moves meanwhile
+		}
+		close(room)
+		if buf, n, err := tunnel.Read(new(rawconn.Buffers)); err != nil || string(buf[:n]) != "thanks" {
+			t.Errorf("the tunnel says %q, %v", buf[:n], err)
+		}
+	})
+	t.Run("answer of a dead one to an upload", func(t *testing.T) {
+		t.Parallel()
+		alone := &fixture{upstream: f.upstream}
+		req := alone.post(http1.Chunked, 0, strings.NewReader(chunked("hello", 5)), false)
+		req.Target = []byte("/upload")
+		begin := time.Now()
+		gaveUp := errors.New("the test gave up")
+		defer time.AfterFunc(20*time.Second, func() { alone.client.abandoned.Store(&gaveUp) }).Stop()
+		inTime(t, begin, alone.do(req).err)
+	})
+}
+
+// upgradeAt makes a tunnel of an exchange of its own.
+func (f *fixture) upgradeAt(t *testing.T, target string) *tlsclient.Tunnel {
+	t.Helper()
+	req, a := f.request("GET"), new(answer)
+	req.Target, req.WebSocket = []byte(target), true
+	if err := f.upstream.Do(req, &a.Response); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(a.Close)
+	return a.Tunnel()
 }
 
 // island is a network namespace with a cable to it. Whoever is on it has one address.

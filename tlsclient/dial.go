@@ -56,6 +56,7 @@ func (l *link) dial(ex *exchange) (*conn, error) {
 		c.close()
 		return nil, err
 	}
+	l.endpoint.troubles.connected()
 	c.describe()
 	return c, nil
 }
@@ -130,11 +131,10 @@ func (l *link) fail(ex *exchange, class Class, fault Fault, err error) *Error {
 	if ex.check {
 		return e
 	}
-	rejected := class == ClientCertRejected
-	if rejected {
+	if class == ClientCertRejected {
 		l.refused()
 	}
-	if fault == FaultUpstream && !(rejected && l.pool.retired.Load()) { // it may be right to refuse an old certificate
+	if fault == FaultUpstream && !l.outdated(class) {
 		l.endpoint.troubles.add(e)
 	}
 	return e
@@ -145,7 +145,11 @@ func (l *link) dialError(ex *exchange, err error) error {
 		return ex.stopped
 	}
 	class, fault := dialClass(err)
-	return l.fail(ex, class, fault, err)
+	e := l.fail(ex, class, fault, err)
+	if fault == FaultSelf {
+		l.endpoint.troubles.prevent(e) // a check's too: there may be nothing else to tell of it
+	}
+	return e
 }
 
 // dialClass tells what it is that no TCP connection could be made.
@@ -154,19 +158,28 @@ func dialClass(err error) (Class, Fault) {
 	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() {
 		return ConnectTimeout, FaultUpstream
 	}
-	return ConnectFailed, dialFault(err)
+	_, unfit := errors.AsType[*net.AddrError](err) // the source is of another family than the endpoint
+	switch {
+	case isAny(err, noDescriptors):
+		return Overloaded, FaultSelf
+	case unfit, isAny(err, ourDoing):
+		return ConnectFailed, FaultSelf
+	}
+	return ConnectFailed, FaultUpstream
 }
 
-// ourLimits are errors of a dial that are this host's, not the upstream's doing.
-var ourLimits = []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL, syscall.EACCES, syscall.EPERM}
-
-func dialFault(err error) Fault {
-	for _, limit := range ourLimits {
-		if errors.Is(err, limit) {
-			return FaultSelf
-		}
+// Errors of a dial that are this host's, not the upstream's doing: there is no descriptor
+// left for it; or there is no port, no memory or no permission, or the source address is
+// none of this host's or cannot reach the endpoint's.
+var (
+	noDescriptors = []error{syscall.EMFILE, syscall.ENFILE}
+	ourDoing      = []error{
+		syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL, syscall.EACCES, syscall.EPERM, syscall.EINVAL, syscall.EAFNOSUPPORT,
 	}
-	return FaultUpstream
+)
+
+func isAny(err error, of []error) bool {
+	return slices.ContainsFunc(of, func(one error) bool { return errors.Is(err, one) })
 }
 
 func (l *link) handshakeError(ex *exchange, err error) error {

@@ -35,6 +35,9 @@ func (u *Upstream) Do(req *Request, resp *Response) error {
 // try sends the request until it is answered or must not be sent again.
 func (u *Upstream) try(req *Request, resp *Response) error {
 	ex := &resp.exchange
+	if err := ex.overdue(); err != nil {
+		return err // all of its time went before it came here
+	}
 	if err := ex.open(); err != nil {
 		return err // before a connection is spent on it
 	}

@@ -13,10 +13,12 @@ import (
 type exchange struct {
 	upstream *Upstream
 	request  *Request
-	policy   *RetryPolicy // the request's; nil: none
-	now      time.Time    // when it began, or began again
-	deadline time.Time    // of all attempts together; zero: none
-	tryEnd   time.Time    // when the present attempt must have been answered; zero: none
+	policy   *RetryPolicy  // the request's; nil: none
+	now      time.Time     // when the present attempt began
+	begun    bool          // an endpoint was turned to
+	total    time.Duration // of all attempts together; 0: any
+	deadline time.Time     // the end of it; zero: none
+	tryEnd   time.Time     // when the present attempt must have been answered; zero: none
 
 	check bool            // it is a health check
 	ctx   context.Context // that ends one; nil: an exchange is ended by its client
@@ -30,6 +32,7 @@ type exchange struct {
 	entered  bool    // the budget knows of it
 	retries  int     // attempts after the first
 	counted  int     // of those, the ones that are bounded
+	paid     int64   // the second whose budget the last of them was taken from
 	repeated bool    // for what this end did
 	answered bool    // bytes of a response have come in
 	informed bool    // the client was given an informational one
@@ -43,12 +46,12 @@ type exchange struct {
 func (ex *exchange) start(u *Upstream, req *Request) {
 	ex.replay.free()
 	*ex = exchange{upstream: u, request: req, policy: req.Retry, now: time.Now(), tried: ex.tried[:0]}
-	if total := u.opt().TotalTimeout; total > 0 {
+	if ex.total = u.opt().TotalTimeout; ex.total > 0 {
 		begun := req.Begun
 		if begun.IsZero() {
 			begun = ex.now
 		}
-		ex.deadline = begun.Add(total)
+		ex.deadline = begun.Add(ex.total)
 	}
 }
 
@@ -82,24 +85,31 @@ func (ex *exchange) rewind() {
 	}
 }
 
-// collect makes sure that the whole body is at hand for another attempt, and waits for the
-// rest of it from the client.
-func (ex *exchange) collect() bool {
+// collect makes sure that the whole body is at hand for another attempt than that of r, and
+// waits for the rest of it from the client. Meanwhile nobody waits for that attempt: its
+// connection is given back at once.
+func (ex *exchange) collect(r *Response) bool {
 	up := ex.upload
-	if up == nil {
+	switch {
+	case up == nil:
 		return true // it is in the client's buffer or copied, or nothing of it was read
+	case up.finished():
+		return ex.replay.whole
 	}
-	if !up.finished() {
-		up.conn.cut() // what it still writes is of no use
-	}
+	r.leave()
 	tick := time.NewTicker(rawconn.TickInterval)
 	defer tick.Stop()
 	for {
 		select {
 		case <-up.done:
-			return ex.replay.whole
+			if !ex.replay.whole || ex.overdue() != nil {
+				return false
+			}
+			ex.upload = nil
+			return true
 		case <-tick.C:
 			if ex.tick() != nil {
+				up.stop()
 				return false
 			}
 		}
@@ -109,9 +119,13 @@ func (ex *exchange) collect() bool {
 // tickOn is tick while c is being read. It bounds the wait for the response once
 // the request has been sent.
 func (ex *exchange) tickOn(c *conn) error {
-	if up := ex.upload; up != nil && !ex.due && up.finished() {
-		ex.due = true
-		c.sock.ReadWithin(ex.headWait())
+	if up := ex.upload; up != nil && up.finished() {
+		c.settle()
+		if !ex.due {
+			ex.due = true
+			ex.tryEnd = ex.tryUntil()
+			c.sock.ReadWithin(ex.headWait())
+		}
 	}
 	if c.pass.probe && ex.upload.waiting() {
 		ex.upstream.excuse(c)
@@ -135,9 +149,10 @@ func (ex *exchange) bound(wait time.Duration) time.Duration {
 	return wait
 }
 
-// tryUntil is when an attempt that begins now must have been answered.
+// tryUntil is when the present attempt must have been answered whose request has just
+// been sent. If there can be no other, it has all the time there is.
 func (ex *exchange) tryUntil() time.Time {
-	if ex.policy == nil || ex.policy.PerTry == 0 {
+	if ex.policy == nil || ex.policy.PerTry == 0 || !ex.allowed() || !ex.atHand() || ex.counted+1 >= ex.attempts() {
 		return time.Time{}
 	}
 	return time.Now().Add(ex.policy.PerTry)
@@ -150,14 +165,15 @@ func (ex *exchange) overTry() bool { return !ex.tryEnd.IsZero() && !time.Now().B
 // the end of the request if that is still being sent.
 func (ex *exchange) awaitHead(c *conn) {
 	ex.due = ex.upload == nil || ex.upload.finished()
-	switch {
-	case ex.due:
-		c.sock.ReadWithin(ex.headWait())
-	case ex.tryEnd.IsZero():
+	if !ex.due {
 		c.sock.ReadWithin(0)
-	default:
-		c.sock.ReadWithin(max(time.Until(ex.tryEnd), 1))
+		return
 	}
+	c.settle()
+	if ex.tryEnd.IsZero() {
+		ex.tryEnd = ex.tryUntil()
+	}
+	c.sock.ReadWithin(ex.headWait())
 }
 
 // tick is asked while the exchange waits for something of the upstream's.
@@ -165,12 +181,30 @@ func (ex *exchange) tick() error {
 	if ex.stopped == nil {
 		ex.stopped = ex.request.Client.Abandoned()
 	}
-	if ex.stopped == nil && !ex.deadline.IsZero() && !time.Now().Before(ex.deadline) {
-		ex.stopped = &Error{Class: UpstreamTimeout, Fault: FaultUpstream,
-			Err: fmt.Errorf("the exchange took longer than %v in all", ex.upstream.opt().TotalTimeout)}
-	}
-	return ex.stopped
+	return ex.overdue()
 }
+
+// overdue is tick without asking the client. Without a bound of the exchange's time it
+// costs nothing.
+func (ex *exchange) overdue() error {
+	if ex.stopped != nil || ex.deadline.IsZero() || time.Now().Before(ex.deadline) {
+		return ex.stopped
+	}
+	e := &Error{Class: UpstreamTimeout, Fault: FaultUpstream, Err: fmt.Errorf("the exchange took longer than %v in all", ex.total)}
+	if !ex.begun {
+		e.Fault, e.Err = FaultSelf, fmt.Errorf("the exchange waited on this side for all of the %v that it may take, and was not sent", ex.total)
+	}
+	ex.stopped = e
+	return e
+}
+
+// turn notes that the present attempt turns to an endpoint at now.
+func (ex *exchange) turn(now time.Time) { ex.now, ex.begun = now, true }
+
+// hadItsTime reports whether the present attempt had nearly the time of a whole exchange.
+// If not, the time may have gone to a queue, to the client or to an earlier attempt, and
+// that it was over says nothing of the endpoint.
+func (ex *exchange) hadItsTime() bool { return time.Since(ex.now) >= ex.total-ex.total/10 }
 
 // ended reports whether it is over, and not only what it does at the moment.
 func (ex *exchange) ended() bool {

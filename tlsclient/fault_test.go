@@ -1,9 +1,12 @@
 package tlsclient_test
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -243,6 +246,47 @@ func TestFaultRetriesDoNotAmplify(t *testing.T) {
 	})
 }
 
+// A client that goes on asking while an endpoint is left alone must not save up retries
+// for when it is back, and weak.
+func TestFaultShedRequestsPayForNoRetries(t *testing.T) {
+	const shed, requests, failures, percent, least = 5000, 100, 7, 20, 3
+	var seen atomic.Int64
+	f := start(t, func(c *tlstest.Conn) {
+		for {
+			if _, err := c.ReadRequest(); err != nil {
+				return
+			}
+			if seen.Add(1) <= failures {
+				c.End(tlstest.Reset)
+				return
+			}
+			if c.Write(tlstest.Response(503, "busy")) != nil {
+				return
+			}
+		}
+	}, func(o *tlsclient.Options) {
+		o.Breaker.OpenMin, o.Breaker.OpenMax = time.Minute, time.Minute
+		o.Retry.Percent, o.Retry.Min, o.MaxConns, o.MaxIdle = percent, least, atOnce, atOnce
+	})
+	for range failures {
+		f.do(f.request("POST")).refused(t, tlsclient.UpstreamReset, tlsclient.FaultUpstream)
+	}
+	for range shed {
+		f.do(f.request("POST")).refused(t, tlsclient.BreakerOpen, tlsclient.FaultUpstream)
+	}
+	f.upstream.Reset("")
+	crowd(requests, func(int) {
+		req := (&fixture{upstream: f.upstream}).request("GET")
+		req.Retry = &tlsclient.RetryPolicy{Attempts: 5, Statuses: []int{503}}
+		f.do(req).expect(t, 503, "busy")
+	})
+	made := seen.Load() - failures
+	t.Logf("%d requests after %d that were shed made %d", requests, shed, made)
+	if most := int64((requests+failures)*percent/100 + least + requests); made > most || made < requests {
+		t.Errorf("they made %d, at most %d may be", made, most)
+	}
+}
+
 // However many wait, and however often it fails: one request at a time finds out.
 func TestFaultNeverMoreThanOneProbe(t *testing.T) {
 	var open atomic.Bool
@@ -282,5 +326,142 @@ func TestFaultNeverMoreThanOneProbe(t *testing.T) {
 	t.Logf("%d exchanges by 50 at a time, %d probes, at most %d at the same time", asked.Load(), probes.Load(), most.Load())
 	if most.Load() != 1 || probes.Load() < 10 || int64(s.Probes) != probes.Load() {
 		t.Errorf("%d probes, at most %d at the same time; %+v", probes.Load(), most.Load(), s)
+	}
+}
+
+// dice may be thrown by several goroutines.
+type dice struct {
+	mu sync.Mutex
+	*rand.Rand
+}
+
+func (d *dice) IntN(n int) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.Rand.IntN(n)
+}
+
+// comparer is a server that often ends a connection before a request has come whole, or
+// before it is answered. Of those that came whole it compares what it got with what the
+// request says of itself.
+type comparer struct {
+	*testing.T
+	dice
+	whole atomic.Int64
+}
+
+func (s *comparer) script(c *tlstest.Conn) {
+	for {
+		r, err := c.ReadRequest()
+		if err != nil {
+			return
+		}
+		if n := s.IntN(5); n < 2 {
+			io.CopyN(io.Discard, r.Body, int64(n*s.IntN(20_000)))
+			c.End(tlstest.Reset)
+			return
+		}
+		body, err := c.ReadBody(r)
+		if err != nil {
+			return
+		}
+		s.compare(r, body)
+		if s.IntN(4) == 0 {
+			c.End(tlstest.TCPClose)
+			return
+		}
+		if c.Write(tlstest.Response([]int{200, 503}[s.IntN(2)], "")) != nil {
+			return
+		}
+	}
+}
+
+func (s *comparer) compare(r *tlstest.Request, body []byte) {
+	s.whole.Add(1)
+	id, sum := r.Header.Get("Id"), fmt.Sprintf("%x", sha256.Sum256(body))
+	if got := r.Header["Sum"]; len(got) != 1 || got[0] != sum || r.Method != "PUT" || r.RequestURI != "/"+id {
+		s.Errorf("request %s came as %s %s with %d bytes that have sum %s, and said %v", id, r.Method, r.RequestURI, len(body), sum, got)
+	}
+	if chunked := r.ContentLength < 0; chunked && r.Trailer.Get("Last") != id || !chunked && len(r.Trailer) > 0 {
+		s.Errorf("request %s has the trailers %v", id, r.Trailer)
+	}
+}
+
+// wire is a body of size bytes as it comes from a client, with its sum.
+func wire(d *rand.Rand, size, id int, chunked bool) (sent []byte, sum string) {
+	body := make([]byte, size)
+	for i := range body {
+		body[i] = byte(d.Uint32())
+	}
+	sum = fmt.Sprintf("%x", sha256.Sum256(body))
+	if !chunked {
+		return body, sum
+	}
+	var b bytes.Buffer
+	for len(body) > 0 {
+		n := min(len(body), 1+d.IntN(9000))
+		fmt.Fprintf(&b, "%x;e=1\r\n%s\r\n", n, body[:n])
+		body = body[n:]
+	}
+	fmt.Fprintf(&b, "0\r\nLast: %d\r\n\r\n", id)
+	return b.Bytes(), sum
+}
+
+// sporadic gives some bytes at a time, sometimes after a while.
+type sporadic struct {
+	*rand.Rand
+	rest []byte
+}
+
+func (s *sporadic) Read(p []byte) (int, error) {
+	if len(s.rest) == 0 {
+		return 0, io.EOF
+	}
+	if s.IntN(4) == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	n := copy(p[:min(len(p), 1+s.IntN(16_000))], s.rest)
+	s.rest = s.rest[n:]
+	return n, nil
+}
+
+// put makes a PUT that may be sent again. What its head says lies where the body will be
+// read into, as it does when both come from a client.
+func (f *fixture) put(d *rand.Rand, i int) *tlsclient.Request {
+	size, chunked := d.IntN(70_000), i%2 == 0
+	sent, sum := wire(d, size, i, chunked)
+	reader := &http1.Reader{Src: &sporadic{d, sent}, Buf: make([]byte, 16<<10)}
+	target := append(reader.Buf[:0], fmt.Sprint("/", i)...)
+	says := append(target[len(target):], sum...)
+	req := f.request("PUT")
+	req.Target, req.Framing, req.Length, req.Body = target, http1.ByLength, int64(size), new(http1.Body)
+	if chunked {
+		req.Framing = http1.Chunked
+	}
+	req.Fields = []http1.Field{{Name: []byte("Id"), Value: target[1:]}, {Name: []byte("Sum"), Value: says}}
+	req.Retry = &tlsclient.RetryPolicy{Statuses: []int{503}}
+	req.Body.Open(reader, req.Framing, req.Length, nil)
+	return req
+}
+
+// Head, body and trailers are put together anew for each attempt, from buffers and copies.
+func TestFaultWhatIsSentAgainIsTheSame(t *testing.T) {
+	const requests = 1000
+	server := &comparer{T: t, dice: dice{Rand: rand.New(rand.NewPCG(6, 0))}}
+	f := start(t, server.script, func(o *tlsclient.Options) {
+		o.Retry = tlsclient.RetryOptions{Attempts: 4, Percent: 100, Min: 1000}
+		o.Breaker.Failures, o.MaxConns, o.MaxIdle = 0, 2*atOnce, 2*atOnce
+	})
+	var good atomic.Int64
+	crowd(requests, func(i int) {
+		alone := &fixture{upstream: f.upstream}
+		if a := alone.do(alone.put(rand.New(rand.NewPCG(6, uint64(i+1))), i)); a.err == nil && a.Status == 200 {
+			good.Add(1)
+		}
+	})
+	s := f.upstream.State()
+	t.Logf("%d requests, %d came whole, %d were answered well, with %d retries", requests, server.whole.Load(), good.Load(), s.Retries)
+	if good.Load() < requests/4 || s.Retries < requests/4 {
+		t.Error("that shows too little")
 	}
 }

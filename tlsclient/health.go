@@ -67,7 +67,7 @@ func (u *Upstream) follow(e *endpoint) {
 		if done, err := u.check(e, o); done {
 			u.judge(e, err)
 		}
-		due = time.Now().Add(o.Health.pause())
+		due = time.Now().Add(u.opt().Health.pause()) // it may have been changed meanwhile
 	}
 }
 

@@ -155,6 +155,20 @@ func TestCloseEndsACheck(t *testing.T) {
 	}
 }
 
+func TestShorterIntervalHoldsAfterTheCheckThatIsUnderWay(t *testing.T) {
+	open := make(chan struct{})
+	f := start(t, gate(open))
+	often := options(f.server.Addr)
+	checked(&often)
+	seldom := often
+	seldom.Health.Interval, seldom.Health.Timeout = time.Hour, time.Minute
+	f.upstream.Tune(seldom)
+	f.server.Wait(t, "a check", func(s tlstest.Stats) bool { return s.Requests == 1 })
+	f.upstream.Tune(often)
+	close(open)
+	await(t, f.upstream, 0, "more checks", func(s *tlsclient.EndpointState) bool { return s.Health.Passed > 3 })
+}
+
 func TestShorterIntervalOfChecksHoldsAtOnce(t *testing.T) {
 	var status atomic.Int32
 	status.Store(200)

@@ -107,6 +107,7 @@ func TestRetryAfterThatIsTooLongEndsTheExchange(t *testing.T) {
 	}{
 		"for the time of the exchange": {"2", time.Second},
 		"for anybody":                  {"86400", 0},
+		"beyond counting":              {"9999999999", 0},
 		"as a date":                    {"Fri, 31 Dec 2199 23:59:59 GMT", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -420,4 +421,58 @@ func TestUnwantedStatusIsPassedOnIfNobodyElseMayBeAsked(t *testing.T) {
 	req := f.request("GET")
 	req.Retry = on(503)
 	f.do(req).expect(t, 503, "no")
+}
+
+// late answers every request after a while.
+func late(while time.Duration) tlstest.Script {
+	return func(c *tlstest.Conn) {
+		for {
+			r, err := c.ReadRequest()
+			if err != nil {
+				return
+			}
+			if _, err := c.ReadBody(r); err != nil {
+				return
+			}
+			if c.Pause(while); c.Write(tlstest.OK) != nil {
+				return
+			}
+		}
+	}
+}
+
+func TestTimeOfOneTryIsForThoseThatAnotherMayFollow(t *testing.T) {
+	const try = 50 * time.Millisecond
+	for name, change := range map[string]func(*tlsclient.Request){
+		"a request that must not be sent again": func(r *tlsclient.Request) { r.Method, r.Idempotent = []byte("POST"), false },
+		"a method that is not listed":           func(r *tlsclient.Request) { r.Retry.Methods = []string{"HEAD"} },
+		"the last try":                          func(r *tlsclient.Request) { r.Retry.Attempts = 1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := start(t, late(4*try))
+			req := f.request("GET")
+			req.Retry = &tlsclient.RetryPolicy{Attempts: 3, PerTry: try}
+			change(req)
+			f.do(req).expect(t, 200, "ok")
+		})
+	}
+}
+
+// The upstream cannot answer before its client is done.
+func TestTimeOfOneTryBeginsWithTheEndOfTheRequest(t *testing.T) {
+	const try = 300 * time.Millisecond
+	f := start(t, late(0))
+	slow := make(chan struct{})
+	go func() {
+		<-time.After(2 * try)
+		close(slow)
+	}()
+	req := f.post(http1.ByLength, 10, &halting{parts: []string{"hello", "world"}, wait: slow}, false)
+	req.Method, req.Idempotent = []byte("PUT"), true
+	req.Retry = &tlsclient.RetryPolicy{Attempts: 3, PerTry: try}
+	a := f.do(req)
+	a.expect(t, 200, "ok")
+	if s := f.upstream.State().Endpoints[0]; a.Attempts != 1 || s.Failures > 0 {
+		t.Errorf("%d attempts, %d failures of the endpoint", a.Attempts, s.Failures)
+	}
 }

@@ -36,8 +36,15 @@ func (u *Upstream) await(w *waiter, ex *exchange) (*conn, error) {
 			switch {
 			case !ok:
 				return nil, errDraining()
-			case o.conn != nil || o.err != nil:
-				return o.conn, o.err
+			case o.err != nil:
+				return nil, o.err
+			case o.conn != nil:
+				if err := ex.tick(); err != nil { // since the last tick
+					u.release(o.conn, true)
+					return nil, err
+				}
+				ex.turn(time.Now())
+				return o.conn, nil
 			}
 			return u.connectWaited(ex)
 		case <-limit.C:

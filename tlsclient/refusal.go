@@ -11,6 +11,12 @@ func (l *link) refused() {
 	}
 }
 
+// outdated reports whether a failure of the class is the refusal of a certificate that has
+// been replaced: the server may be right.
+func (l *link) outdated(class Class) bool {
+	return class == ClientCertRejected && l.pool.retired.Load()
+}
+
 // accepted is what pool.refusals is once an answer has shown that the certificate is
 // taken.
 const accepted = -1

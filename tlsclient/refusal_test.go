@@ -2,10 +2,12 @@ package tlsclient_test
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/mtlsproxy/mtlsproxy/tlsclient"
 	"github.com/mtlsproxy/mtlsproxy/tlsclient/tlstest"
@@ -52,6 +54,38 @@ func TestRefusalOfThePresentCertificateIsTold(t *testing.T) {
 			})
 		}
 	}
+}
+
+// The server may be right: there is a newer one.
+func TestLateRefusalOfAnOldCertificateIsNoFailureOfTheUpstream(t *testing.T) {
+	const exchanges = 8
+	refuse := make(chan struct{})
+	var old atomic.Pointer[string]
+	var refused sync.WaitGroup
+	refused.Add(exchanges)
+	f := startServer(t, tlstest.ServerOptions{Version: tls.VersionTLS13, Script: tlstest.Static(tlstest.OK), Adjust: func(c *tls.Config) {
+		c.VerifyConnection = func(cs tls.ConnectionState) error {
+			if cs.PeerCertificates[0].SerialNumber.Text(16) != *old.Load() {
+				return nil
+			}
+			refused.Done()
+			<-refuse
+			return errors.New("it is an old one")
+		}
+	}}, func(o *tlsclient.Options) { o.Breaker.Failures = 1 })
+	old.Store(new(f.upstream.Generation().Serial()))
+	_, wait := f.many(exchanges)
+	refused.Wait()
+	for end := time.Now().Add(10 * time.Second); f.upstream.State().Opened < exchanges && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	f.upstream.Use(f.generation(t, 2))
+	close(refuse)
+	wait()
+	if s := f.upstream.State().Endpoints[0]; s.Opened > 0 || s.ConsecutiveFailures > 0 {
+		t.Errorf("the endpoint is blamed: %+v", s)
+	}
+	f.do(f.request("POST")).expect(t, 200, "ok")
 }
 
 func TestRefusalsAreToldAtMostOnceASecond(t *testing.T) {

@@ -39,7 +39,7 @@ type Response struct {
 func (r *Response) roundTrip(c *conn, req *Request) error {
 	r.conn = c
 	c.uses++
-	r.exchange.tryEnd = r.exchange.tryUntil()
+	r.exchange.tryEnd = time.Time{}
 	r.Endpoint, r.Reused = c.link.endpoint.name, c.uses > 1
 	r.TLSVersion, r.Serial, r.Generation = c.version, c.serial, c.link.pool.generation
 	c.begin(&r.exchange)
@@ -50,7 +50,8 @@ func (r *Response) roundTrip(c *conn, req *Request) error {
 	if err := r.send(req); err != nil {
 		return r.readError(err)
 	}
-	for informational := 0; ; informational++ {
+	informational := 0
+	for ; ; informational++ {
 		r.exchange.awaitHead(c)
 		if err := r.readHead(req); err != nil {
 			return r.readError(err)
@@ -79,8 +80,11 @@ func (r *Response) roundTrip(c *conn, req *Request) error {
 	}
 	r.Body.Open(&c.reader, r.Framing, r.Length, c.cleanFn)
 	r.Body.DropTrailers = r.Private
-	c.headed = true
-	if c.pass.probe || r.Status == 101 { // the rest may take long
+	c.headed = r.FirstByte
+	if informational > 0 {
+		c.headed = time.Now()
+	}
+	if c.pass.probe || c.pass.excused || r.Status == 101 { // the rest may take long
 		c.link.pool.upstream.alive(c)
 	}
 	return nil
@@ -132,6 +136,9 @@ func (r *Response) checkUpgrade(req *Request) error {
 // Next returns the next bytes of the body, valid until the call after; io.EOF
 // comes after the last. Any other error is an *Error or the Client's.
 func (r *Response) Next() ([]byte, error) {
+	if err := r.overdue(); err != nil {
+		return nil, err
+	}
 	p, err := r.Body.Step()
 	if p == nil && err == nil {
 		c := r.conn
@@ -147,6 +154,9 @@ func (r *Response) Next() ([]byte, error) {
 // Ready is Next without waiting: it returns neither bytes nor an error when more
 // would have to come from the network. It makes no system call.
 func (r *Response) Ready() ([]byte, error) {
+	if err := r.overdue(); err != nil {
+		return nil, err
+	}
 	p, err := r.Body.Step()
 	if p != nil || r.Body.Done() {
 		return p, err
@@ -165,16 +175,26 @@ func (r *Response) Ready() ([]byte, error) {
 	return nil, r.bodyError(err)
 }
 
+// overdue ends a body whose exchange has taken too long: while its client is slower than
+// the upstream, nobody waits, and so nobody else looks at the time.
+func (r *Response) overdue() error {
+	if r.Body.Done() {
+		return nil
+	}
+	return r.exchange.overdue()
+}
+
 // bad is a response that breaks the protocol.
 func (r *Response) bad(err error) error {
 	return r.fail(UpstreamBadResponse, fmt.Errorf("bad response: %w", err))
 }
 
 // fail makes an error of what was the upstream's fault. Its breaker counts it, unless it
-// is the end of an idle connection, or of waiting for a client that takes its time.
+// is the end of an idle connection or of an old certificate's, or of waiting for a client
+// that takes its time.
 func (r *Response) fail(class Class, err error) *Error {
 	c, ex := r.conn, &r.exchange
-	stale := class == UpstreamReset && c.uses > 1 && !ex.answered
+	stale := class == UpstreamReset && c.uses > 1 && !ex.answered || c.link.outdated(class)
 	if !stale && (class == UpstreamBadResponse || !ex.upload.waiting()) {
 		c.came = failed
 	}
@@ -184,9 +204,8 @@ func (r *Response) fail(class Class, err error) *Error {
 // late is the end of an exchange that took too long in all, or whose client is gone.
 func (r *Response) late() error {
 	ex := &r.exchange
-	// The time may have gone to the queue, to the client or to an earlier attempt.
-	all := ex.upload == nil && ex.queue == 0 && ex.retries == 0
-	if e := asError(ex.stopped); e != nil && e.Fault == FaultUpstream && !r.conn.headed && all {
+	all := ex.upload == nil && ex.hadItsTime() // a body's time is its client's
+	if e := asError(ex.stopped); e != nil && e.Fault == FaultUpstream && r.conn.headed.IsZero() && all {
 		r.conn.came = failed
 	}
 	return ex.stopped
@@ -327,14 +346,24 @@ func (r *Response) finish(reusable bool) {
 		up.stop()
 		r.exchange.upload = nil
 	}
-	if c.headed && c.came == unknown { // whose client may have left before the end
+	if !c.headed.IsZero() && c.came == unknown && r.Status != 101 { // whose client may have left before the end
 		c.came = answered
 	}
-	if c.slack {
-		c.slack = false
-		c.sock.SetUserTimeout(userTimeout)
-	}
+	c.look.stop()
+	c.impatient()
 	c.end()
+	r.release(reusable)
+}
+
+// leave gives back the connection of an attempt that failed while the upload still goes on,
+// which from then on only copies what the client sends.
+func (r *Response) leave() {
+	r.conn.cut() // the upload may be writing
+	r.release(false)
+}
+
+func (r *Response) release(reusable bool) {
+	c := r.conn
 	c.dropBuffer()
 	r.conn = nil
 	c.link.pool.upstream.release(c, reusable)

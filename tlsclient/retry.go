@@ -1,6 +1,7 @@
 package tlsclient
 
 import (
+	"errors"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -18,7 +19,7 @@ type RetryPolicy struct {
 	Attempts int           // in all; 0: what Options.Retry says
 	Statuses []int         // final responses that are not wanted
 	Methods  []string      // what it is for; nil: every method
-	PerTry   time.Duration // from the beginning of a try to the response's head; 0: none
+	PerTry   time.Duration // from the end of a try's request to the response's head, if there may be another; 0: none
 }
 
 // retry is how a request may be sent again.
@@ -164,8 +165,8 @@ func retryAfter(fields []http1.Field, now time.Time) (wait time.Duration, ok boo
 			continue
 		}
 		value := string(fields[i].Value)
-		seconds, err := strconv.ParseUint(value, 10, 32)
-		if err == nil {
+		seconds, err := strconv.ParseUint(value, 10, 32) // more than fit are the most that do
+		if err == nil || errors.Is(err, strconv.ErrRange) {
 			wait = max(wait, time.Duration(seconds)*time.Second)
 		} else if date, err := http.ParseTime(value); err == nil {
 			wait = max(wait, date.Sub(now))
@@ -175,7 +176,7 @@ func retryAfter(fields []http1.Field, now time.Time) (wait time.Duration, ok boo
 }
 
 // again reports whether there may be another attempt after one that came to r and err,
-// and waits for its time. If there may, and if the wait was ended, nothing is left of r.
+// and waits for its time. If there may, and if a wait was ended, nothing is left of r.
 func (ex *exchange) again(r *Response, err error) bool {
 	var how retry
 	var after time.Duration
@@ -191,11 +192,15 @@ func (ex *exchange) again(r *Response, err error) bool {
 		return false
 	}
 	wait, ok := ex.grant(how, after)
-	if !ok || !ex.collect() {
+	if !ok {
 		return false
 	}
-	r.discard(err)
-	if wait > 0 && !ex.sleep(wait) {
+	if ok = ex.collect(r); ok {
+		r.discard(err)
+		ok = wait == 0 || ex.sleep(wait)
+	}
+	if !ok {
+		ex.decline(how)
 		return false
 	}
 	ex.retries++
@@ -222,15 +227,29 @@ func (ex *exchange) grant(how retry, after time.Duration) (wait time.Duration, o
 		u.retried.noTime.Add(1)
 		return 0, false
 	}
+	at := u.second(now)
 	u.mu.Lock()
-	ok = u.budget.withdraw(&u.opt().Retry, now)
+	ok = u.budget.withdraw(&u.opt().Retry, at)
 	u.mu.Unlock()
 	if !ok {
 		u.retried.overBudget.Add(1)
 		return 0, false
 	}
 	ex.counted++
+	ex.paid = at
 	return wait, true
+}
+
+// decline gives back what grant took for an attempt that is not made.
+func (ex *exchange) decline(how retry) {
+	if how == free {
+		return
+	}
+	ex.counted--
+	u := ex.upstream
+	u.mu.Lock()
+	u.budget.deposit(ex.paid)
+	u.mu.Unlock()
 }
 
 // sleep waits, and reports whether it still makes sense to go on.

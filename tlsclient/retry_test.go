@@ -189,7 +189,7 @@ func TestOwnLimitIsNotTheUpstreamsFault(t *testing.T) {
 		return nil, &net.OpError{Op: "dial", Err: os.NewSyscallError("socket", syscall.EMFILE)}
 	}
 	f := start(t, nil, func(o *tlsclient.Options) { o.Dial = full })
-	f.do(f.request("GET")).refused(t, tlsclient.ConnectFailed, tlsclient.FaultSelf)
+	f.do(f.request("GET")).refused(t, tlsclient.Overloaded, tlsclient.FaultSelf)
 }
 
 func TestConnectTimeout(t *testing.T) {

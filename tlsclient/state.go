@@ -35,12 +35,16 @@ type counters struct {
 	closed          [closings]uint64
 }
 
-// troubles remembers what went wrong with an endpoint.
+// troubles remembers what went wrong with an endpoint, and apart from that, why this host
+// could not make a connection to it, which is not its fault.
 type troubles struct {
 	mu    sync.Mutex
 	count uint64
 	last  *Error
 	time  time.Time
+
+	unmade     *Error
+	unmadeTime time.Time
 }
 
 func (t *troubles) add(e *Error) {
@@ -48,6 +52,25 @@ func (t *troubles) add(e *Error) {
 	defer t.mu.Unlock()
 	t.count++
 	t.last, t.time = e, time.Now()
+}
+
+// prevent remembers what kept this host from making a connection, connected that it could.
+func (t *troubles) prevent(e *Error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.unmade, t.unmadeTime = e, time.Now()
+}
+
+func (t *troubles) connected() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.unmade = nil
+}
+
+func (t *troubles) prevented() (why *Error, at time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.unmade, t.unmadeTime
 }
 
 func (t *troubles) get() (count uint64, last *Error, at time.Time) {
@@ -108,6 +131,10 @@ type EndpointState struct {
 	Failures  uint64    // that were its own fault
 	LastError *Error    // nil: none yet
 	LastTime  time.Time // of LastError
+	// Unmade is why this host could not make a connection to it the last time, by no fault
+	// of the endpoint's; nil: it could.
+	Unmade     *Error
+	UnmadeTime time.Time
 
 	Breaker             Breaker
 	Until               time.Time // when Breaker is Open: when it becomes HalfOpen
@@ -208,6 +235,7 @@ func (e *endpoint) state(now time.Time) EndpointState {
 	}
 	s.IPs, s.NoIP = e.addresses.present()
 	s.Failures, s.LastError, s.LastTime = e.troubles.get()
+	s.Unmade, s.UnmadeTime = e.troubles.prevented()
 	return s
 }
 
@@ -221,6 +249,7 @@ func (u *Upstream) Drain(address string) []string {
 	if u.pool != nil {
 		idle = u.pool.takeAll(func(c *conn) bool { return c.link.endpoint.drained }, closedDrained)
 	}
+	u.turnAway(time.Now())
 	u.mu.Unlock()
 	closeAll(idle)
 	return drained
@@ -240,6 +269,7 @@ func (u *Upstream) Reset(address string) []string {
 	defer u.mu.Unlock()
 	return u.each(address, func(e *endpoint) {
 		e.breaker.reset()
+		e.troubles.connected()
 		e.down, e.ill, e.health.run = false, false, 0
 	})
 }

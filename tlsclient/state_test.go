@@ -43,6 +43,21 @@ func TestDrainedEndpointGetsNoExchange(t *testing.T) {
 	}
 }
 
+func TestThoseWhoWaitAreToldWhenEveryEndpointIsDrained(t *testing.T) {
+	open := make(chan struct{})
+	f := start(t, gate(open), func(o *tlsclient.Options) { o.MaxConns, o.PoolWait = 1, 20*time.Second })
+	first, wait := f.many(1)
+	f.server.Wait(t, "the request", func(s tlstest.Stats) bool { return s.Requests == 1 })
+	waiting := make(chan *answer)
+	go func() { waiting <- f.do(f.request("GET")) }()
+	f.upstream.AwaitWaiters(1)
+	f.upstream.Drain("")
+	(<-waiting).refused(t, tlsclient.NoEndpoint, tlsclient.FaultSelf)
+	close(open)
+	wait()
+	first[0].expect(t, 200, "ok")
+}
+
 func TestUpstreamWithEveryEndpointDrainedAnswersAtOnce(t *testing.T) {
 	f, _ := two(t)
 	f.do(f.request("GET")).expect(t, 200, "ok")

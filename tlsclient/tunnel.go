@@ -19,6 +19,7 @@ func (r *Response) Tunnel() *Tunnel {
 	c := r.conn
 	c.keepTunnel()
 	c.patient(0) // its own silence bounds it; who takes nothing for a while may be well
+	c.look = &lookout{conn: c}
 	c.sock.Tick = nil
 	c.sock.ReadBy(time.Time{})
 	if c.reader.Empty() {
@@ -29,7 +30,7 @@ func (r *Response) Tunnel() *Tunnel {
 
 // Read waits for bytes without holding a buffer, then takes one from b, which
 // the caller gives back. The error is an *Error if the connection was cut because its
-// certificate expired.
+// certificate expired, or because the upstream is gone.
 func (t *Tunnel) Read(b *rawconn.Buffers) (buf []byte, n int, err error) {
 	buf, n, err = t.read(b)
 	if err != nil {
@@ -73,6 +74,7 @@ func (t *Tunnel) read(b *rawconn.Buffers) (buf []byte, n int, err error) {
 func (t *Tunnel) Write(p []byte, deadline time.Time) error {
 	t.conn.sock.WriteBy(deadline)
 	_, err := t.conn.tls.Write(p)
+	t.conn.look.wrote()
 	return err
 }
 

@@ -41,13 +41,14 @@ func cannedStatus() api.Status {
 			{Name: "search", Listeners: []string{"http"}, Hosts: []string{"localhost"}, Path: "/search", Methods: []string{"GET", "HEAD"}, Callers: []string{"any"}, Upstream: "search", Requests: 1},
 		},
 		Upstreams: []api.Upstream{
-			{Name: "billing", Identity: "default", Generation: 4, ServerName: "billing.internal", Handshakes: 812, Resumed: 700, Retries: 31,
+			{Name: "billing", Identity: "default", Generation: 4, ServerName: "billing.internal", Handshakes: 812, Resumed: 700, Retries: 31, Retried: map[string]uint64{"answered": 29, "failed": 2, "over_budget": 4, "no_time": 0, "retracted": 0},
 				Pool: api.Pool{Max: 256, Open: 22, Idle: 10, Busy: 12, Opened: 812, Reused: 1233755, Closed: map[string]uint64{"idle": 700, "age": 90}},
 				Endpoints: []api.Endpoint{
-					{Address: "10.0.0.1:8443", IPs: []string{"10.0.0.1"}, State: api.EndpointUp, Pending: 12, Idle: 10, Busy: 12, Attempts: 1234000, Failures: 2, LastError: "connection reset by peer", LastTime: pAgo(90 * time.Minute)},
-					{Address: "10.0.0.2:8443", IPs: []string{"10.0.0.2"}, State: api.EndpointShunned, Why: "7 failures in a row: connection refused", Until: pAgo(-42 * time.Second), Attempts: 598, Failures: 57},
+					{Address: "10.0.0.1:8443", IPs: []string{"10.0.0.1"}, State: api.EndpointUp, Pending: 12, Idle: 10, Busy: 12, Attempts: 1234000, Failures: 2, LastError: "connection reset by peer", LastTime: pAgo(90 * time.Minute), Breaker: "closed", Share: 1},
+					{Address: "10.0.0.2:8443", IPs: []string{"10.0.0.2"}, State: api.EndpointShunned, Why: "7 failures in a row: connection refused", Until: pAgo(-42 * time.Second), Attempts: 598, Failures: 57,
+						Breaker: "open", InARow: 7, Opened: 9, Probes: 8, Share: 1, Health: &api.Checks{Time: ago(4 * time.Second), Error: "the answer has status 503", Passed: 700, Failed: 1}},
 				}},
-			{Name: "search", Identity: "spare", Endpoints: []api.Endpoint{{Address: "search.internal:443", State: api.EndpointUnknown}}, Pool: api.Pool{Max: 64}},
+			{Name: "search", Identity: "spare", Endpoints: []api.Endpoint{{Address: "search.internal:443", State: api.EndpointUnknown, Breaker: "closed", Share: 1}}, Pool: api.Pool{Max: 64}},
 		},
 		Identities: []api.Identity{
 			{Name: "default", State: api.IdentityExpiring, Generation: 4, Subject: "CN=client,O=Example", Issuer: "CN=Example CA", Serial: "4d2a81ff", SANs: []string{"client.internal"},
@@ -126,6 +127,7 @@ func cannedLimits() []api.Limit {
 	return []api.Limit{
 		{Name: "limits.connections", Subject: "daemon", Capacity: 10000, Used: 42, Unit: "connections"},
 		{Name: "pool.max", Subject: `upstream "billing"`, Capacity: 24, Used: 22, Waiting: 3, Rejected: 17, Unit: "connections"},
+		{Name: "retry.budget", Subject: `upstream "billing"`, Rejected: 4, Unit: "retries"},
 		{Name: "log.buffer", Subject: "request log", Capacity: 16 << 20, Used: 16 << 20, Unit: "bytes"},
 		{Name: "rate", Subject: `route "billing"`, Used: 5},
 	}

@@ -32,6 +32,9 @@ func limitTable(list []api.Limit) *text.Table {
 		used, capacity, unit := num(l.Used), num(l.Capacity), text.C(l.Unit)
 		if l.Capacity <= 0 {
 			capacity = text.Cell{Text: "-"}
+			if l.Used == 0 { // nobody knows
+				used = text.Cell{Text: "-"}
+			}
 		}
 		if l.Unit == "bytes" {
 			used, capacity, unit = size(l.Used), size(l.Capacity), text.Cell{}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/mtlsproxy/mtlsproxy/cmd/mtlsproxyctl/text"
 	"github.com/mtlsproxy/mtlsproxy/service/admin/api"
@@ -19,7 +20,13 @@ type upstreamsCmd struct {
 // Help is the second half of --help.
 func (upstreamsCmd) Help() string {
 	return `The first table is about the connections of each upstream, the second about its
-endpoints: in which state they are, and why if it is not "up".`
+endpoints: in which state they are, and why if it is not "up". Exchanges go to those that
+are "up", "not tried yet", "recovering" (with less than their share for a while) and
+"failing" (their last health check did), but not to those that are "ill" (so many checks
+failed that they are not used), "shunned" (their breaker is open, until then), "drained"
+(by hand) or have "no address". One that is "down" could not be connected to the last
+time; to one that is "half open" a single exchange goes, to find out. "via" stands for
+the addresses of endpoints that a proxy looks up.`
 }
 
 // Run prints the upstreams.
@@ -50,7 +57,7 @@ func upstreamsTable(list []api.Upstream) *text.Table {
 func endpointsInShort(list []api.Endpoint) text.Cell {
 	var parts []string
 	tone := text.Bad
-	for _, state := range []string{api.EndpointUp, api.EndpointUnknown, api.EndpointDown, api.EndpointShunned, api.EndpointDrained, api.EndpointUnnamed} {
+	for _, state := range api.EndpointStates() {
 		n := 0
 		for i := range list {
 			if list[i].State == state {
@@ -64,7 +71,7 @@ func endpointsInShort(list []api.Endpoint) text.Cell {
 		switch {
 		case n == len(list) && (state == api.EndpointUp || state == api.EndpointUnknown):
 			tone = text.Plain
-		case state == api.EndpointUp || state == api.EndpointUnknown:
+		case api.Usable(state):
 			tone = text.Warn
 		}
 	}
@@ -109,7 +116,11 @@ func (x *control) endpointTable(list []api.Upstream) *text.Table {
 	for _, u := range list {
 		for i := range u.Endpoints {
 			e := &u.Endpoints[i]
-			t.Row(text.C(u.Name+"/"+e.Address), text.C(strings.Join(e.IPs, ",")), state(e), num(e.Pending), num(e.Idle), num(e.Busy),
+			addresses := strings.Join(e.IPs, ",")
+			if u.Via != "" {
+				addresses = "via " + u.Via
+			}
+			t.Row(text.C(u.Name+"/"+e.Address), text.C(addresses), state(e), num(e.Pending), num(e.Idle), num(e.Busy),
 				num(e.Attempts), faults(e.Failures), text.C(x.why(e)))
 		}
 	}
@@ -123,7 +134,7 @@ func state(e *api.Endpoint) text.Cell {
 		return c.In(text.Good)
 	case api.EndpointUnknown:
 		return c
-	case api.EndpointDrained:
+	case api.EndpointDrained, api.EndpointRecovering, api.EndpointFailing, api.EndpointHalfOpen:
 		return c.In(text.Warn)
 	}
 	return c.In(text.Bad)
@@ -143,7 +154,10 @@ func (x *control) why(e *api.Endpoint) string {
 		return last + ": " + e.LastError
 	}
 	if e.Until != nil {
-		return e.Why + "; for another " + text.Age(e.Until.Sub(x.now()))
+		if left := e.Until.Sub(x.now()); left >= time.Second {
+			return e.Why + "; for another " + text.Age(left)
+		}
+		return e.Why + "; for another moment"
 	}
 	return e.Why
 }

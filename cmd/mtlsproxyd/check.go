@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"syscall"
 	"unicode/utf8"
 
 	"github.com/mtlsproxy/mtlsproxy/service"
@@ -79,7 +80,7 @@ func (c *checkCmd) inspect(w world) (*config.Config, []string, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	notes := notes(conf)
+	notes := append(notes(conf), fewFiles(u, conf)...)
 	if keys := keysIn(conf, secret); len(keys) > 0 {
 		notes = append(notes, fmt.Sprintf("%s: only systemd sets %s, for the service alone, so only the running daemon can check what is there: mtlsproxyctl check", strings.Join(keys, ", "), credentialsVariable))
 	}
@@ -113,6 +114,24 @@ func notes(c *config.Config) []string {
 		out = append(out, "there is no listener; the service manager must pass the sockets, as mtlsproxy.socket does")
 	}
 	return out
+}
+
+// fewFiles tells of a bound on open files that leaves room for too few connections: that of
+// the service, or else of whoever runs this.
+func fewFiles(u *unit, c *config.Config) []string {
+	files, of := uint64(0), "this process"
+	if u != nil {
+		files, of = u.files, u.name
+	} else if own := new(syscall.Rlimit); syscall.Getrlimit(syscall.RLIMIT_NOFILE, own) == nil {
+		files = own.Cur
+	}
+	if files == 0 {
+		return nil
+	}
+	if text := service.TooFewFiles(files, c); text != "" {
+		return []string{of + ": " + text}
+	}
+	return nil
 }
 
 // build makes the service and throws it away: the files the configuration names

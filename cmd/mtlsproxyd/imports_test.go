@@ -19,7 +19,7 @@ const module = "github.com/mtlsproxy/mtlsproxy"
 var imports = map[string][]string{
 	"tlsclient/http1":   nil,
 	"tlsclient/rawconn": {"golang.org/x/sys/unix"},
-	"tlsclient":         {"tlsclient/http1", "tlsclient/keystore", "tlsclient/rawconn"},
+	"tlsclient":         {"tlsclient/http1", "tlsclient/keystore", "tlsclient/rawconn", "golang.org/x/sys/unix"},
 	"tlsclient/keystore": {
 		"github.com/youmark/pkcs8", // scrypt
 		"software.sslmate.com/src/go-pkcs12",

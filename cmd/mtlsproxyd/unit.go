@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,6 +18,7 @@ type unit struct {
 	user   string   // as whom it runs: a name or a uid; "" for root
 	group  string   // in place of the user's own; "" for that
 	groups []string // beside those of the user
+	files  uint64   // descriptors that it may have; 0: nobody knows
 	hidden []hidden
 }
 
@@ -48,7 +50,7 @@ func systemUnit(file string) *unit {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, "systemctl", "show", //nolint:gosec // the name is an argument, no option: it begins with mtlsproxy
-		"--property=LoadState,User,Group,SupplementaryGroups,ProtectHome,PrivateTmp", name).Output()
+		"--property=LoadState,User,Group,SupplementaryGroups,ProtectHome,PrivateTmp,LimitNOFILE", name).Output()
 	if err != nil {
 		if _, err := user.Lookup(serviceUser); err != nil {
 			return nil
@@ -69,6 +71,9 @@ func parseUnit(name, properties string) *unit {
 		return nil
 	}
 	u := &unit{name: name, user: p["User"], group: p["Group"], groups: strings.Fields(p["SupplementaryGroups"])}
+	if n, err := strconv.ParseUint(p["LimitNOFILE"], 10, 64); err == nil { // it may be "infinity"
+		u.files = n
+	}
 	if home := p["ProtectHome"]; home == "yes" || home == "tmpfs" {
 		for _, dir := range []string{"/home", "/root", "/run/user"} {
 			u.hidden = append(u.hidden, hidden{dir, "ProtectHome=" + home})

@@ -26,7 +26,7 @@ func TestListsAreNeverNull(t *testing.T) {
 
 func TestCompleteKeepsWhatIsThereAndLeavesTheOriginalAlone(t *testing.T) {
 	u := uint32(5)
-	in := []api.Upstream{{Name: "a", Pool: api.Pool{Closed: map[string]uint64{"idle": 3}}, Endpoints: []api.Endpoint{{Address: "x:1"}}}}
+	in := []api.Upstream{{Name: "a", Pool: api.Pool{Closed: map[string]uint64{"idle": 3}}, Retried: map[string]uint64{"failed": 1}, Endpoints: []api.Endpoint{{Address: "x:1"}}}}
 	conns := []api.Connection{{Caller: &u}}
 	out := complete(in).([]api.Upstream)
 	if in[0].Endpoints[0].IPs != nil || out[0].Endpoints[0].IPs == nil {

@@ -77,8 +77,11 @@ func (c *conn) sit() bool {
 // exceed counts the connection as one that has no seat, and reports whether it is to be
 // told why.
 func (c *conn) exceed(why error) bool {
-	s := c.server
-	if s.excess.Add(1) > maxExcess {
+	s, most := c.server, int64(maxExcess)
+	if errors.Is(why, ErrCallerFull) { // one caller must not have all places at which others are told
+		most /= 2
+	}
+	if s.excess.Add(1) > most {
 		s.excess.Add(-1)
 		return false
 	}

@@ -3,6 +3,7 @@ package front
 import (
 	"errors"
 	"sync/atomic"
+	"time"
 
 	"github.com/mtlsproxy/mtlsproxy/tlsclient/http1"
 	"github.com/mtlsproxy/mtlsproxy/tlsclient/rawconn"
@@ -131,6 +132,30 @@ func (x *Exchange) DiscardBody() {
 			return
 		}
 	}
+}
+
+// errWaited ends a wait whose time is over.
+var errWaited = errors.New("waited long enough")
+
+// GatherBody waits until a small body of known length is here as a whole, so that nothing
+// of the upstream's is held for a client that sends slowly. It leaves other bodies alone,
+// and gives up, without an error, at the time of until, if that is not zero.
+func (x *Exchange) GatherBody(until time.Time) error {
+	if x.Body.Complete() {
+		return nil
+	}
+	x.conn.sock.Tick = func() error {
+		if !until.IsZero() && time.Now().After(until) {
+			return errWaited
+		}
+		return x.Abandoned()
+	}
+	err := x.Body.Gather()
+	x.conn.sock.Tick = nil
+	if errors.Is(err, errWaited) {
+		return nil
+	}
+	return err
 }
 
 // Abandoned tells why nobody waits for the answer any more, or nil. It may be

@@ -39,7 +39,7 @@ func (x *Exchange) readHead() ([]byte, error) {
 			if len(x.reader.Buf) >= limits.Head {
 				return nil, http1.HeadTooLarge(x.reader.Buffered())
 			}
-			if !x.grow(limits.Head) {
+			if !x.grow(min(2*len(x.reader.Buf), limits.Head)) {
 				x.conn.crowd(ErrMemory)
 				return nil, ErrMemory
 			}

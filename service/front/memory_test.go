@@ -99,7 +99,7 @@ func TestTunnelHoldsNoMemoryForExchanges(t *testing.T) {
 // What is larger than a buffer takes more memory, and is answered where there is none.
 func TestHeadForWhichThereIsNoMemoryIsToldSo(t *testing.T) {
 	leak.Check(t)
-	for name, more := range map[string]int64{"enough": 2 * (64<<10 - rawconn.BufferSize), "a byte too little": 2*(64<<10-rawconn.BufferSize) - 1} {
+	for name, more := range map[string]int64{"enough": 2 * rawconn.BufferSize, "a byte too little": 2*rawconn.BufferSize - 1} {
 		t.Run(name, func(t *testing.T) {
 			p := new(purse)
 			p.left.Store(exchangeMemory + more)

@@ -91,6 +91,9 @@ func diagnose(err error) *failure {
 		}
 	case tlsclient.Overloaded:
 		f.status, f.hint = 503, "all connections to the upstream are busy; try again"
+		if outOfDescriptors(err) {
+			f.hint = "this host has no descriptor left for a connection to the upstream; see LimitNOFILE"
+		}
 	case tlsclient.Draining:
 		f.status, f.hint = 503, "the daemon is stopping; try again"
 		if errors.Is(err, tlsclient.ErrRetired) {
@@ -114,8 +117,14 @@ func diagnose(err error) *failure {
 		f.status, f.hint = 504, "no connection to the upstream in time"
 	case tlsclient.UpstreamTimeout:
 		f.status, f.hint = 504, "the upstream took too long to answer"
+		if e.Fault == tlsclient.FaultSelf {
+			f.hint = "the request waited on this side for all the time it may take, and was not sent; try again"
+		}
 	case tlsclient.ConnectFailed:
 		f.hint = "the upstream cannot be reached"
+		if e.Fault == tlsclient.FaultSelf {
+			f.hint = "this host could not make a connection: " + ownReason(err) + "; see source and LimitNOFILE"
+		}
 	case tlsclient.TLSVerifyFailed:
 		f.hint = "the upstream's certificate was refused; compare ca and server_name with what it shows"
 	case tlsclient.ClientCertRejected:

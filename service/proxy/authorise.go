@@ -55,13 +55,19 @@ func (e *exchange) deny(r *Route, why string, cause error) *failure {
 }
 
 // crossSite returns what shows that a browser asks on behalf of a page of another site,
-// or "". Browsers tell by Sec-Fetch-Site, https://www.w3.org/TR/fetch-metadata/, all
-// that are not old, and by Origin, RFC 6454, in requests that change things. Pages of
-// the same site count as others: they come from another host or port.
+// or "". Browsers tell by Sec-Fetch-Site, https://www.w3.org/TR/fetch-metadata/, if the
+// host is localhost or a loopback address, which they trust without TLS; by Origin, RFC
+// 6454, in requests that change things; and otherwise by Referer, if the page does not
+// forbid it. Pages of the same site count as others: they come from another host or port.
 func crossSite(req *http1.Request) string {
+	told, referred := false, ""
 	for i := range req.Fields {
 		f := &req.Fields[i]
 		switch {
+		case len(f.Name) == len("Referer") && bytes.EqualFold(f.Name, []byte("Referer")):
+			if !sameOrigin(f.Value, req.Authority) {
+				referred = "Referer is of another host than was asked for"
+			}
 		case len(f.Name) == len("Origin") && bytes.EqualFold(f.Name, []byte("Origin")):
 			if !sameOrigin(f.Value, req.Authority) {
 				return "Origin is not the host that was asked for"
@@ -70,9 +76,13 @@ func crossSite(req *http1.Request) string {
 			if v := string(f.Value); v != "same-origin" && v != "none" {
 				return "Sec-Fetch-Site is neither same-origin nor none"
 			}
+			told = true
 		}
 	}
-	return ""
+	if told {
+		return ""
+	}
+	return referred
 }
 
 // sameOrigin reports whether an origin has the host and port of authority. Its scheme

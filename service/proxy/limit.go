@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -55,18 +56,54 @@ func (e *exchange) admit(r *Route) error {
 			return e.overRate(r, v)
 		}
 	}
+	if req := &e.x.Request; req.Framing == http1.ByLength && !req.Continue {
+		if err := e.gather(r); err != nil {
+			return err
+		}
+	}
 	if l.Gate == nil {
 		return nil
 	}
-	ticket, waiter, err := l.Gate.Enter(uint64(e.x.Caller()))
+	err := e.enter(r)
+	if err != nil && l.Rate != nil { // it comes back later, and is not to pay twice
+		l.Rate.Return(e.rateKey(l), time.Now())
+	}
+	return err
+}
+
+// enter waits for a place in the route's gate.
+func (e *exchange) enter(r *Route) error {
+	ticket, waiter, err := r.Limit.Gate.Enter(uint64(e.x.Caller()))
 	if waiter != nil {
-		ticket, err = e.queue(waiter, l.QueueTimeout)
+		ticket, err = e.queue(waiter, e.patience(r))
 	}
 	e.ticket = ticket
 	if why, ok := errors.AsType[limiter.Rejection](err); ok {
 		return notAdmitted(why)
 	}
 	return err
+}
+
+// gather waits for a small body before anything is taken that others may want.
+func (e *exchange) gather(r *Route) error {
+	var until time.Time
+	if total := r.Upstream.Options().TotalTimeout; total > 0 {
+		until = e.begun.Add(total)
+	}
+	err := e.x.GatherBody(until)
+	if err == nil || errors.Is(err, front.ErrGone) || errors.Is(err, front.ErrCancelled) {
+		return err
+	}
+	return &tlsclient.Error{Class: tlsclient.ClientGone, Fault: tlsclient.FaultClient, Err: fmt.Errorf("reading the request's body: %w", err)}
+}
+
+// patience is how long the exchange may wait for a place: not beyond its own end.
+func (e *exchange) patience(r *Route) time.Duration {
+	most := r.Limit.QueueTimeout
+	if total := r.Upstream.Options().TotalTimeout; total > 0 {
+		most = min(most, max(total-time.Since(e.begun), 0))
+	}
+	return most
 }
 
 // fits refuses a body that is known to be too large, before any of it is read, and has
@@ -133,6 +170,11 @@ func (e *exchange) queue(w *limiter.Waiter, most time.Duration) (limiter.Ticket,
 	defer tick.Stop()
 	ticket, err := w.Wait(limit.C, tick.C, e.x.Abandoned)
 	e.queued = time.Since(begun)
+	if err == nil {
+		if err = e.x.Abandoned(); err != nil { // since the last look
+			ticket.Leave()
+		}
+	}
 	return ticket, err
 }
 

@@ -10,9 +10,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
-
-	"golang.org/x/time/rate"
 
 	"github.com/mtlsproxy/mtlsproxy/service/front"
 	"github.com/mtlsproxy/mtlsproxy/tlsclient"
@@ -38,8 +35,8 @@ type Proxy struct {
 	via       [2][]byte
 	names     names
 	pool      sync.Pool
-	warn      rate.Sometimes // of exchanges that fail
-	warnCut   rate.Sometimes // of responses that are cut: many failures must not hide one
+	warn      *sampler // of exchanges that fail
+	warnCut   *sampler // of responses that are cut: many failures must not hide one
 	denials   denials
 }
 
@@ -50,7 +47,7 @@ type names struct {
 
 // New makes a proxy without routes.
 func New(o Options) *Proxy {
-	p := &Proxy{Options: o, warn: rate.Sometimes{First: 10, Interval: time.Second}, warnCut: rate.Sometimes{First: 10, Interval: time.Second}}
+	p := &Proxy{Options: o, warn: newSampler(), warnCut: newSampler()}
 	var b [10]byte
 	rand.Read(b[:])
 	p.prefix = hex.AppendEncode(nil, b[:6])
@@ -195,13 +192,8 @@ func (e *exchange) route() (*Route, *failure) {
 	}
 	r := t.find(&q)
 	if !plain(q.path) {
-		path, err := canonical(nil, q.path)
-		if err != nil {
-			return nil, badRequest(400, err.Error(), err)
-		}
-		q.path = path
-		if t.find(&q) != r {
-			return nil, badRequest(400, "the path would take another route once it is decoded", errors.New("ambiguous path"))
+		if f := t.ambiguous(q, r); f != nil {
+			return nil, f
 		}
 	}
 	if r == nil {
@@ -211,6 +203,22 @@ func (e *exchange) route() (*Route, *failure) {
 		return nil, badRequest(400, err.Error(), err)
 	}
 	return r, nil
+}
+
+// ambiguous refuses a path that takes another route than r if it is read in another way.
+func (t *Table) ambiguous(q query, r *Route) *failure {
+	sent := q.path
+	for how := range readings {
+		path, err := canonical(nil, sent, how)
+		if err != nil {
+			return badRequest(400, err.Error(), err)
+		}
+		q.path = path
+		if t.find(&q) != r {
+			return badRequest(400, "the path would take another route once it is decoded, or without parameters", errors.New("ambiguous path"))
+		}
+	}
+	return nil
 }
 
 func appendLower(dst, b []byte) []byte {
@@ -318,9 +326,9 @@ func (e *exchange) fail(f *failure) {
 	e.blame(f.class, f.fault)
 	e.countTooLarge()
 	if f.fault != tlsclient.FaultClient {
-		e.p.warn.Do(func() {
-			e.p.Log.Warn("exchange failed", "event", "exchange_failed", "id", string(e.id), "class", string(f.class), "fault", f.fault.String(), "error", f.cause)
-		})
+		if attrs := e.attributes(e.p.warn, f); attrs != nil {
+			e.p.Log.Warn("exchange failed", append([]any{"event", "exchange_failed"}, attrs...)...)
+		}
 	}
 	e.answer(f)
 }
@@ -346,8 +354,8 @@ func (e *exchange) ended(err error) {
 	e.blame(f.class, f.fault)
 	e.countTooLarge()
 	if f.fault != tlsclient.FaultClient {
-		e.p.warnCut.Do(func() {
-			e.p.Log.Warn("response cut short", "event", "response_cut", "id", string(e.id), "class", string(f.class), "fault", f.fault.String(), "error", f.cause)
-		})
+		if attrs := e.attributes(e.p.warnCut, f); attrs != nil {
+			e.p.Log.Warn("response cut short", append([]any{"event", "response_cut"}, attrs...)...)
+		}
 	}
 }

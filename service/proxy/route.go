@@ -238,8 +238,12 @@ func (r *Route) confine(path []byte) error {
 	if plain(rest) {
 		return nil
 	}
-	_, err := canonical(nil, rest)
-	return err
+	for how := range readings {
+		if _, err := canonical(nil, rest, how); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // target is the path and query to send upstream.

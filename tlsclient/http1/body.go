@@ -136,6 +136,26 @@ func (b *Body) Complete() bool {
 	return errors.Is(b.look(), io.EOF)
 }
 
+// Gather reads until the whole of what is left of a body of known length is buffered,
+// behind what stands before it, which stays valid. It does nothing if the length is not
+// known, or the buffer too small.
+func (b *Body) Gather() error {
+	if b.done || b.framing != ByLength || b.left > int64(len(b.src.Buf)) {
+		return nil
+	}
+	for int64(len(b.src.Buffered())) < b.left {
+		switch err := b.src.Extend(int(b.left)); {
+		case errors.Is(err, ErrBufferFull):
+			return nil
+		case errors.Is(err, io.EOF):
+			return ErrTruncated
+		case err != nil:
+			return err
+		}
+	}
+	return nil
+}
+
 // Broken returns what is wrong with the framing of what is buffered of the body,
 // or nil. It consumes nothing.
 func (b *Body) Broken() error {

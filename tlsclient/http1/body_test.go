@@ -282,3 +282,49 @@ func TestChunkedBodyIsCutWhereItGrowsTooLarge(t *testing.T) {
 	f(5, "1\r\na\r\n7fffffffffffff\r\n", "a", ErrBodyTooLarge)
 	f(0, "6\r\nhello!\r\n0\r\n\r\n", "hello!", nil)
 }
+
+// trickle gives a byte at a time.
+type trickle struct{ rest string }
+
+func (r *trickle) Read(p []byte) (int, error) {
+	if r.rest == "" {
+		return 0, io.EOF
+	}
+	n := copy(p[:1], r.rest)
+	r.rest = r.rest[n:]
+	return n, nil
+}
+
+func TestBodyGather(t *testing.T) {
+	const head = "head"
+	for _, c := range []struct {
+		name     string
+		framing  Framing
+		length   int64
+		size     int // of the buffer
+		wire     string
+		buffered string
+		err      error
+	}{
+		{"fits", ByLength, 5, 9, "hello", "hello", nil},
+		{"does not fit behind the head", ByLength, 5, 8, "hello", "h", nil},
+		{"is larger than the buffer", ByLength, 1 << 40, 9, "hello", "h", nil},
+		{"unknown length", Chunked, 0, 20, "5\r\nhello\r\n", "5", nil},
+		{"ends too early", ByLength, 5, 9, "hel", "hel", ErrTruncated},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			src := &Reader{Src: &trickle{c.wire[1:]}}
+			buf := make([]byte, c.size)
+			src.Reset(buf, copy(buf, head+c.wire[:1]))
+			taken := src.Take(len(head))
+			var b Body
+			b.Open(src, c.framing, c.length, nil)
+			if err := b.Gather(); !errors.Is(err, c.err) {
+				t.Errorf("got %v, want %v", err, c.err)
+			}
+			if string(src.Buffered()) != c.buffered || string(taken) != head {
+				t.Errorf("%q is buffered, want %q; the head is %q", src.Buffered(), c.buffered, taken)
+			}
+		})
+	}
+}

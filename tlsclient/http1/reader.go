@@ -57,6 +57,23 @@ func (r *Reader) Fill() error {
 	return err
 }
 
+// Extend reads once behind what is buffered, and moves nothing: what was taken stays valid.
+// It returns ErrBufferFull if there is no room for n bytes in all.
+func (r *Reader) Extend(n int) error {
+	if n > len(r.Buf)-r.r {
+		return ErrBufferFull
+	}
+	m, err := r.Src.Read(r.Buf[r.w:])
+	r.w += m
+	if m > 0 {
+		return nil
+	}
+	if err == nil {
+		err = io.ErrNoProgress
+	}
+	return err
+}
+
 // Grow replaces the storage by one of n bytes, keeping what is buffered, and
 // returns the old one.
 func (r *Reader) Grow(n int) (old []byte) {

@@ -118,27 +118,52 @@ type Upstream struct {
 	Generation uint64     `json:"generation"`        // of the identity; 0: none is loaded
 	Refused    uint64     `json:"refused,omitempty"` // answers since the generation came into use, if every one was 400, 401 or 403; or else 0
 	ServerName string     `json:"server_name,omitempty"`
+	Via        string     `json:"via,omitempty"` // the proxy that connects to the endpoints, host:port
 	Endpoints  []Endpoint `json:"endpoints"`
 	Pool       Pool       `json:"pool"`
 	Handshakes uint64     `json:"handshakes"`
 	Resumed    uint64     `json:"resumed"` // handshakes that resumed a session
-	Retries    uint64     `json:"retries"`
+	Retries    uint64     `json:"retries"` // requests sent once more, or tried at another endpoint
+	// Retried tells what came of them: answered, failed or retracted; and which were not
+	// made: over_budget and no_time.
+	Retried map[string]uint64 `json:"retried"`
 }
 
 // The states of an Endpoint.
 const (
-	EndpointUp      = "up"
-	EndpointUnknown = "unknown"    // not tried yet
-	EndpointDown    = "down"       // no connection could be made the last time
-	EndpointShunned = "shunned"    // it failed a moment ago, and is tried after all others
-	EndpointDrained = "drained"    // by hand
-	EndpointUnnamed = "no_address" // its name has no address
+	EndpointUp         = "up"
+	EndpointUnknown    = "unknown"    // not tried yet
+	EndpointRecovering = "recovering" // it gets less than its share of exchanges for a while
+	EndpointFailing    = "failing"    // its last health check failed; exchanges still go there
+	EndpointDown       = "down"       // no connection could be made the last time
+	EndpointShunned    = "shunned"    // its breaker is open: no exchange goes there until then
+	EndpointHalfOpen   = "half_open"  // one exchange may find out whether its breaker can close
+	EndpointIll        = "ill"        // it fails its health checks: no exchange goes there
+	EndpointDrained    = "drained"    // by hand
+	EndpointUnnamed    = "no_address" // its name has no address
 )
+
+// EndpointStates are all states of an Endpoint, the best first.
+func EndpointStates() []string {
+	return []string{
+		EndpointUp, EndpointUnknown, EndpointRecovering, EndpointFailing,
+		EndpointDown, EndpointHalfOpen, EndpointShunned, EndpointIll, EndpointUnnamed, EndpointDrained,
+	}
+}
+
+// Usable reports whether exchanges go to an endpoint in that state as to any other.
+func Usable(state string) bool {
+	switch state {
+	case EndpointUp, EndpointUnknown, EndpointRecovering, EndpointFailing:
+		return true
+	}
+	return false
+}
 
 // Endpoint is one address of an upstream.
 type Endpoint struct {
 	Address   string     `json:"address"` // host:port as configured
-	IPs       []string   `json:"ips"`
+	IPs       []string   `json:"ips"`     // none if a proxy looks them up
 	State     string     `json:"state"`
 	Why       string     `json:"why,omitempty"` // the reason for a state that is not up
 	Until     *time.Time `json:"until,omitempty"`
@@ -149,6 +174,22 @@ type Endpoint struct {
 	Failures  uint64     `json:"failures"` // attempts that were the upstream's fault
 	LastError string     `json:"last_error,omitempty"`
 	LastTime  *time.Time `json:"last_error_time,omitempty"`
+
+	Breaker string  `json:"breaker"`                // closed, open or half_open
+	InARow  int     `json:"consecutive_failures"`   // of exchanges
+	Opened  uint64  `json:"breaker_opened"`         // times the breaker has
+	Probes  uint64  `json:"breaker_probes"`         // exchanges that were let through to find out
+	Share   float64 `json:"share"`                  // of its full share of exchanges: below 1 for a while after it has recovered
+	Health  *Checks `json:"health_check,omitempty"` // null if there are none, or there has been none
+}
+
+// Checks are what the health checks of an endpoint have found.
+type Checks struct {
+	Time   time.Time `json:"time"`            // of the last one
+	Error  string    `json:"error,omitempty"` // of the last one; empty if it was good
+	Ill    bool      `json:"ill"`             // so many have failed in a row that no exchange goes there
+	Passed uint64    `json:"passed"`
+	Failed uint64    `json:"failed"`
 }
 
 // Pool holds the connections of an upstream.
