@@ -2,6 +2,7 @@ package service
 
 import (
 	"strconv"
+	"time"
 
 	"github.com/mtlsproxy/mtlsproxy/service/identity"
 	"github.com/mtlsproxy/mtlsproxy/tlsclient"
@@ -51,9 +52,10 @@ func identityFamilies() []Family {
 				}
 			}
 		}},
-		{"identity_files_ok", "gauge", "Whether the files of the identity could be used when they were last read.", label, func(s *scrape, e emit) {
+		{"identity_files_ok", "gauge", "Whether the files of the identity could be used when they were last read, and have not expired since.", label, func(s *scrape, e emit) {
 			for _, i := range s.identities {
-				e(one(i.state.Err == nil), i.name)
+				expired := i.state.Generation != nil && time.Now().After(i.state.Generation.Leaf.NotAfter)
+				e(one(i.state.Err == nil && !expired), i.name)
 			}
 		}},
 		{"identity_load_failures_total", "counter", "Times that the files of the identity could not be used.", []string{"identity", "reason"}, func(s *scrape, e emit) {

@@ -2,6 +2,7 @@ package tlsclient
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -20,8 +21,8 @@ type Generation struct {
 	cert    tls.Certificate
 	key     string // the URI of a key that is no file; empty: it came from one
 	roots   *x509.CertPool
-	anchors int          // in roots; 0: the system's
-	crl     *revocations // nil: no check
+	anchors map[[sha256.Size]byte]struct{} // in roots; empty: the system's
+	crl     *revocations                   // nil: no check
 }
 
 // Serial returns the leaf's serial number in hexadecimal.
@@ -83,4 +84,32 @@ func (g *Generation) config(name string, o *Options) *tls.Config {
 
 // Anchors returns how many trust anchors there are, or 0 for those of the operating
 // system.
-func (g *Generation) Anchors() int { return g.anchors }
+func (g *Generation) Anchors() int { return len(g.anchors) }
+
+// Missing returns how many of the trust anchors of other g does not have. Those of the
+// operating system are not compared.
+func (g *Generation) Missing(other *Generation) (anchors int) {
+	if len(g.anchors) == 0 {
+		return 0
+	}
+	for a := range other.anchors {
+		if _, ok := g.anchors[a]; !ok {
+			anchors++
+		}
+	}
+	return anchors
+}
+
+// Unlisted returns how many issuers of revocation lists of other have none in g. If g has no
+// lists at all, revocation is not to be checked, and there are none.
+func (g *Generation) Unlisted(other *Generation) (issuers int) {
+	if g.crl == nil || other.crl == nil {
+		return 0
+	}
+	for _, was := range other.crl.newest() {
+		if !slices.ContainsFunc(g.crl.lists, func(is *x509.RevocationList) bool { return sameIssuer(is, was) }) {
+			issuers++
+		}
+	}
+	return issuers
+}

@@ -12,6 +12,17 @@ import (
 // maxFile bounds what is read of any file of an identity.
 const maxFile = 8 << 20
 
+// ReadFile reads one file of an identity: a regular one of at most 8 MiB, and with secret
+// set one that nobody else may read. It never waits for somebody to write. what says what
+// it is, for the error, a *LoadError.
+func ReadFile(what, path string, secret bool) ([]byte, error) {
+	data, _, err := part{what: what, path: path, secret: secret}.read()
+	if err != nil {
+		return nil, err
+	}
+	return data, nil
+}
+
 // read reads the file. Its mode, owner and size are looked at when it is open, so that
 // what is checked is what is read.
 func (p part) read() ([]byte, sight, *LoadError) {

@@ -2,6 +2,7 @@ package tlsclient
 
 import (
 	"crypto"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -19,14 +20,15 @@ func (id Identity) Make(m *Material, number uint64, now time.Time) (*Generation,
 // MakeAfter checks m together and returns it as generation number. m may never have been
 // in the files: their paths only stand in the errors. now decides about validity. inUse
 // is what it would take the place of, or nil: a revocation list that has run out is
-// refused unless that is so already. Every problem found is in the error, each as a
+// refused unless that is so already, and a certificate that is not valid yet if the one in
+// use is. Every problem found is in the error, each as a
 // *LoadError.
 func (id Identity) MakeAfter(inUse *Generation, m *Material, number uint64, now time.Time) (*Generation, error) {
 	if err := m.err(); ReasonOf(err) == ReasonChanging {
 		return nil, err // what was read last may be a mixture
 	}
 	g := &Generation{Identity: id.Name, Number: number}
-	errs := []error{m.err(), id.makePair(g, m, now), id.makeRoots(g, m, now)}
+	errs := []error{m.err(), id.makePair(g, m, inUse, now), id.makeRoots(g, m, now)}
 	if id.CRL != "" && !m.unread(id.CRL) {
 		errs = append(errs, id.makeCRL(g, m, inUse, now))
 	}
@@ -36,7 +38,7 @@ func (id Identity) MakeAfter(inUse *Generation, m *Material, number uint64, now 
 	return g, nil
 }
 
-func (id Identity) makePair(g *Generation, m *Material, now time.Time) error {
+func (id Identity) makePair(g *Generation, m *Material, inUse *Generation, now time.Time) error {
 	take := id.openPEM
 	if id.PKCS12 != "" {
 		take = id.openPKCS12
@@ -46,7 +48,7 @@ func (id Identity) makePair(g *Generation, m *Material, now time.Time) error {
 		return err
 	}
 	leaf := chain[0]
-	if err := id.checkLeaf(leaf, now); err != nil {
+	if err := errors.Join(id.checkLeaf(leaf, now), id.early(leaf, inUse, now)); err != nil {
 		return err
 	}
 	g.Leaf, g.serial = leaf, fmt.Sprintf("%x", leaf.SerialNumber)
@@ -179,8 +181,20 @@ func (id Identity) openSigner(m *Material, leaf *x509.Certificate) (crypto.Signe
 	return key, nil
 }
 
-// clockSkew is how far in the future a certificate may begin to be valid.
+// clockSkew is how far in the future a certificate may begin to be valid, if there is no
+// better one.
 const clockSkew = 5 * time.Minute
+
+// early refuses a leaf that is not valid yet in place of one that is: servers may have the
+// right time.
+func (id Identity) early(leaf *x509.Certificate, inUse *Generation, now time.Time) error {
+	if inUse == nil || !now.Before(leaf.NotBefore) || now.Add(clockSkew).Before(leaf.NotBefore) ||
+		now.Before(inUse.Leaf.NotBefore) || now.After(inUse.Leaf.NotAfter) {
+		return nil
+	}
+	return &LoadError{Reason: ReasonNotYetValid, Path: id.leafPath(),
+		Err: fmt.Errorf("certificate %q: it is not valid before %s; it is taken then, and the one before is in use until then", id.leafPath(), leaf.NotBefore.UTC().Format(time.RFC3339))}
+}
 
 func (id Identity) checkLeaf(leaf *x509.Certificate, now time.Time) error {
 	fail := func(r Reason, format string, args ...any) error {
@@ -225,10 +239,11 @@ func (id Identity) makeRoots(g *Generation, m *Material, now time.Time) error {
 	if err != nil {
 		return fail(reason, err)
 	}
-	g.roots, g.anchors = x509.NewCertPool(), len(certs)
+	g.roots, g.anchors = x509.NewCertPool(), make(map[[sha256.Size]byte]struct{})
 	var last time.Time
 	for _, c := range certs {
 		g.roots.AddCert(c)
+		g.anchors[sha256.Sum256(c.Raw)] = struct{}{}
 		if c.NotAfter.After(last) {
 			last = c.NotAfter
 		}

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mtlsproxy/mtlsproxy/service/identity"
+	"github.com/mtlsproxy/mtlsproxy/tlsclient"
 	"github.com/mtlsproxy/mtlsproxy/tlsclient/tlstest"
 )
 
@@ -112,5 +114,54 @@ func TestAClockThatWasAheadLeavesTheWarningsThatAreToCome(t *testing.T) {
 		if told := f.log.take(); len(told) != 1 || !strings.HasPrefix(told[0], "cert_expiring ") {
 			t.Errorf("told %q at %v", told, f.now)
 		}
+	}
+}
+
+// Servers have clocks of their own.
+func TestACertificateOfTomorrowWaitsBesideOneOfToday(t *testing.T) {
+	f := newFixture(t, tlstest.LeafOptions{})
+	f.now = f.now.Truncate(time.Second)
+	f.try(0)
+	first, begin := f.Generation(), f.now.Add(3*time.Minute)
+	f.ca.Issue(t, tlstest.LeafOptions{NotBefore: begin}).WriteFiles(t, f.files.Dir, f.ca)
+	if f.try(time.Second) || f.Generation() != first {
+		t.Fatal("it was taken before its time")
+	}
+	if err := f.State().Err; tlsclient.ReasonOf(err) != tlsclient.ReasonNotYetValid {
+		t.Errorf("said of it: %v", err)
+	}
+	for f.now.Before(begin) {
+		if f.try(f.dueIn()) && f.now.Before(begin) {
+			t.Fatalf("taken %v too early", begin.Sub(f.now))
+		}
+	}
+	if f.Generation() == first || f.now.Sub(begin) > time.Second {
+		t.Errorf("%v after its time it is not in use: %v", f.now.Sub(begin), f.State().Err)
+	}
+}
+
+func TestACertificateOfSoonIsBetterThanNone(t *testing.T) {
+	f := newFixture(t, tlstest.LeafOptions{NotBefore: time.Now().Add(3 * time.Minute)})
+	if !f.try(0) {
+		t.Errorf("it is not taken: %v", f.State().Err)
+	}
+}
+
+func TestTheEndOfARevocationListIsSpokenOfOnce(t *testing.T) {
+	f := newFixture(t, tlstest.LeafOptions{})
+	until := f.now.Add(time.Hour).Truncate(time.Second)
+	f.files.WriteCRL(t, f.ca.CRL(t, tlstest.CRLOptions{NextUpdate: until}))
+	paths := f.paths()
+	paths.CRL = f.files.CRL
+	f.Identity = identity.New(paths, "")
+	f.try(0)
+	f.log.take()
+	if at := f.Due(24 * time.Hour); at.After(until.Add(time.Second)) {
+		t.Errorf("due at %v, long after its end at %v", at, until)
+	}
+	f.try(time.Hour + time.Second)
+	f.try(time.Minute)
+	if told := strings.Join(f.log.take(), "\n"); strings.Count(told, "cert_expired ") != 1 || !strings.Contains(told, f.files.CRL) {
+		t.Errorf("told %q", told)
 	}
 }

@@ -167,6 +167,9 @@ func (i *Identity) onlyOld(err error, leaf *x509.Certificate, now time.Time) boo
 func (i *Identity) Take(f *Found) (swapped bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	if f.Err != nil && i.state.Err != nil && (f.Err.Error() != i.state.Err.Error() || !sameCertificate(f.disk, i.state.Disk)) {
+		i.state.Changed = f.at // from one that cannot be used to another
+	}
 	i.tried, i.state.Disk = f.at, f.disk
 	if s := i.state.Staged; s != nil && s.outdated(f.at) {
 		i.drop()
@@ -185,6 +188,10 @@ func (i *Identity) Take(f *Found) (swapped bool) {
 	i.state.Generation, i.state.Loaded, i.state.Changed = f.Generation, f.at, f.at
 	i.notices.renew()
 	return true
+}
+
+func sameCertificate(a, b *x509.Certificate) bool {
+	return a == b || a != nil && b != nil && bytes.Equal(a.Raw, b.Raw)
 }
 
 // fail remembers that the files could not be used.

@@ -299,3 +299,20 @@ func (b *book) take() []string {
 	b.lines = nil
 	return lines
 }
+
+func TestAChangeFromOneBadFileToAnotherIsAChange(t *testing.T) {
+	f := newFixture(t, tlstest.LeafOptions{})
+	f.try(0)
+	f.halve()
+	f.try(time.Second)
+	f.try(time.Second)
+	if s := f.State(); s.Changed.Equal(f.now) {
+		t.Error("the same bad file is a change")
+	}
+	f.ca.Issue(t, tlstest.LeafOptions{}).WriteFiles(t, f.files.Dir, f.ca)
+	tlstest.WriteFile(t, f.files.Key, nil, 0o600)
+	f.try(time.Second)
+	if s := f.State(); !s.Changed.Equal(f.now) {
+		t.Errorf("changed %v, at %v", s.Changed, f.now)
+	}
+}

@@ -15,11 +15,12 @@ type notices struct {
 	loaded  bool          // the generation in use was told of
 	left    time.Duration // how much of its life the last warning was about; 0: none was
 	expired bool          // its end was told of
+	ranOut  bool          // that a revocation list in use has run out was told of
 	static  bool          // that the files are credentials
 }
 
 // renew forgets what was said of the generation before.
-func (n *notices) renew() { n.loaded, n.left, n.expired = false, 0, false }
+func (n *notices) renew() { n.loaded, n.left, n.expired, n.ranOut = false, 0, false, false }
 
 const day = 24 * time.Hour
 
@@ -35,10 +36,21 @@ func stages(life time.Duration) []time.Duration {
 	return out
 }
 
-// turn is when there will be something new to say of the certificate in use, or zero.
+// turn is when there will be something new to say of what is in use, or zero.
 func (i *Identity) turn() time.Time {
 	g := i.state.Generation
-	if g == nil || i.notices.expired {
+	if g == nil {
+		return time.Time{}
+	}
+	next := i.turnOfLeaf(g)
+	if end := g.CRLUntil(); !end.IsZero() && !i.notices.ranOut && (next.IsZero() || end.Before(next)) {
+		next = end.Add(time.Second)
+	}
+	return next
+}
+
+func (i *Identity) turnOfLeaf(g *tlsclient.Generation) time.Time {
+	if i.notices.expired {
 		return time.Time{}
 	}
 	end := g.Leaf.NotAfter
@@ -58,6 +70,7 @@ func (i *Identity) Report(log *slog.Logger, now time.Time) {
 	i.reportFiles(log)
 	if i.state.Generation != nil {
 		i.reportExpiry(log, now)
+		i.reportLists(log, now)
 	}
 }
 
@@ -73,16 +86,26 @@ func (i *Identity) reportFiles(log *slog.Logger) {
 		return
 	}
 	reason := string(tlsclient.ReasonOf(s.Err))
-	if !s.Lasting || n.trouble == reason {
+	trouble := troubleOf(s.Err)
+	if !s.Lasting || n.trouble == trouble {
 		return
 	}
-	n.trouble = reason
+	n.trouble = trouble
 	attrs := []any{"event", "cert_rejected", "path", i.Path(), "reason", reason, "error", oneLine(s.Err)}
 	if s.Generation == nil {
 		log.Error("the files of an identity cannot be used; its upstreams are not asked", attrs...)
 	} else {
 		log.Error("the files of an identity cannot be used; what was loaded before stays in use", attrs...)
 	}
+}
+
+// troubleOf is what an error is about: reasons and files, without what may change each time.
+func troubleOf(err error) string {
+	text := string(tlsclient.ReasonOf(err))
+	for _, e := range tlsclient.LoadErrors(err) {
+		text += " " + string(e.Reason) + " " + e.Path
+	}
+	return text
 }
 
 func (i *Identity) reportGood(log *slog.Logger) {
@@ -100,6 +123,15 @@ func (i *Identity) reportGood(log *slog.Logger) {
 		log.Info("a certificate is in use", attrs...)
 	}
 	n.loaded, n.healed, n.trouble = true, false, ""
+}
+
+func (i *Identity) reportLists(log *slog.Logger, now time.Time) {
+	end, n := i.state.Generation.CRLUntil(), &i.notices
+	if n.ranOut || end.IsZero() || !now.After(end) {
+		return
+	}
+	n.ranOut = true
+	log.Error("a revocation list in use has run out; servers of its issuer are refused", "event", "cert_expired", "path", i.files.CRL, "not_after", end.UTC().Format(time.RFC3339))
 }
 
 func (i *Identity) reportExpiry(log *slog.Logger, now time.Time) {

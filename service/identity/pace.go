@@ -40,6 +40,9 @@ func (i *Identity) Due(every time.Duration) time.Time {
 			due = end // however often they were tried because they changed
 		}
 	}
+	if next := i.state.Disk; i.tries > 0 && next != nil && next.NotBefore.After(i.tried) && next.NotBefore.Before(due) {
+		due = next.NotBefore // it may be all that it waits for
+	}
 	if turn := i.turn(); !turn.IsZero() && turn.Before(due) {
 		due = turn
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"time"
 
@@ -85,16 +84,16 @@ func (i *Identity) material(p Parts, places []*place) (*tlsclient.Material, erro
 		}
 	}
 	var errs []error
-	read := func(into *[]byte, path string) {
+	read := func(into *[]byte, what, path string, secret bool) {
 		if len(*into) == 0 && path != "" {
 			var err error
-			*into, err = os.ReadFile(path)
+			*into, err = tlsclient.ReadFile(what, path, secret)
 			errs = append(errs, err)
 		}
 	}
-	read(&m.CA, i.files.CA)
-	read(&m.CRL, i.files.CRL)
-	read(&m.Passphrase, i.files.Passphrase)
+	read(&m.CA, "trust anchors", i.files.CA, false)
+	read(&m.CRL, "revocation lists", i.files.CRL, false)
+	read(&m.Passphrase, "passphrase", i.files.Passphrase, true)
 	return m, errors.Join(errs...)
 }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -205,5 +206,17 @@ func TestNothingShowsAStagedKey(t *testing.T) {
 		if text := fmt.Sprintf(verb+verb, p, f.State().Staged); strings.Contains(text, "PRIVATE") || strings.Contains(text, secret) {
 			t.Errorf("%s shows %s", verb, text)
 		}
+	}
+}
+
+func TestStagingWaitsForNoPipe(t *testing.T) {
+	f := newFixture(t, tlstest.LeafOptions{})
+	f.try(0)
+	if err := errors.Join(os.Remove(f.files.CA), syscall.Mkfifo(f.files.CA, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	next := f.ca.Client(t, "app")
+	if _, err := f.Stage(identity.Parts{Cert: next.CertPEM(), Key: next.KeyPEM()}, "somebody", f.now); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+		t.Errorf("got %v", err)
 	}
 }
