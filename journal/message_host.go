@@ -86,8 +86,10 @@ func adminMessages() []Message {
 			ID: idAdminAction, Event: AdminAction, Attrs: []string{"action", "subject", "outcome", "uid"},
 			Subject: "An operator has asked for a change: @MTLS_ACTION@",
 			Manuals: []string{"mtlsproxyctl(1)"},
-			Explanation: `User @MTLS_UID@ has asked for @MTLS_ACTION@ of "@MTLS_SUBJECT@" over the admin
-socket. Outcome: @MTLS_OUTCOME@.
+			Explanation: `User @MTLS_UID@ has asked for @MTLS_ACTION@ over the admin socket.
+
+  Outcome: @MTLS_OUTCOME@
+  Of what, unless it is of all: @MTLS_SUBJECT@
 
 If nobody should have: root, the daemon's own user and those whom [admin] operate
 names may do this, if they can open the socket.`,

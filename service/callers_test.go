@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/mtlsproxy/mtlsproxy/service/admin/api"
 	"github.com/mtlsproxy/mtlsproxy/tlsclient/tlstest"
 	"github.com/mtlsproxy/mtlsproxy/tlsclient/tlstest/leak"
 )
@@ -161,6 +162,34 @@ func TestRuleThatNamesNobodyIsToldAndLetsNobodyIn(t *testing.T) {
 		if told := d.log.with(name); len(told) != 1 || !strings.Contains(told[0], "event=rule_unknown") || !strings.Contains(told[0], "[route.default] callers") {
 			t.Errorf("%s: events %q", name, told)
 		}
+	}
+}
+
+func TestRuleThatNamesNobodyIsToldByCheckAndReloadAndStatusWhileItLasts(t *testing.T) {
+	leak.Check(t)
+	p := newPKI(t)
+	text := oneRoute(p.upstream(t, tlstest.Static(tlstest.OK)).Addr)
+	o := p.operate(t, text)
+	o.write(t, p, strings.Replace(text, `"any"`, `["uid:0", "user:no-such-user"]`, 1))
+	check, err := o.admin.Check(t.Context())
+	if err != nil || !check.OK || len(check.Notes) != 1 || !strings.Contains(check.Notes[0], "no-such-user") {
+		t.Errorf("check: %+v, %v", check, err)
+	}
+	if h := o.status().Health; h.State != api.Healthy {
+		t.Errorf("before the reload: %+v", h)
+	}
+	if r := o.reload(); len(r.Notes) != 1 || !strings.Contains(r.Notes[0], "no-such-user") {
+		t.Errorf("reload: %+v", r)
+	}
+	if h := o.status().Health; h.State != api.Degraded || len(h.Reasons) != 1 || !strings.Contains(h.Reasons[0].Message, "no-such-user") {
+		t.Errorf("with the rule: %+v", h)
+	}
+	o.write(t, p, text)
+	if r := o.reload(); len(r.Notes) != 0 {
+		t.Errorf("reload: %+v", r)
+	}
+	if h := o.status().Health; h.State != api.Healthy {
+		t.Errorf("without the rule: %+v", h)
 	}
 }
 

@@ -26,6 +26,7 @@ func (b backend) Health() api.Health {
 	b.checkUpstreams(&d)
 	d.refusals(w)
 	b.checkConfig(&d)
+	d.rules(w)
 	b.checkLog(&d, w)
 	h := api.Health{
 		Live: true, Ready: (phase == Running || phase == Reloading) && len(w.config.Routes) > 0,
@@ -126,6 +127,14 @@ func (b backend) checkConfig(d *diagnosis) {
 	}
 	if _, err := b.onDisk(); err != nil {
 		d.add(api.Degraded, "configuration", "what is on disk cannot be loaded, so a restart would fail: "+Lines(err)[0], "mtlsproxyctl check tells all that is wrong")
+	}
+}
+
+// rules complains about rules that name nobody who exists. They are looked up by a start
+// and by a reload alone.
+func (d *diagnosis) rules(w *world) {
+	for _, note := range w.access.notes() {
+		d.add(api.Degraded, "configuration", note, "reload after that: names are looked up then, and at a start")
 	}
 }
 

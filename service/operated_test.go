@@ -65,9 +65,9 @@ func (o *operated) reload() api.Reload {
 // hangup sends SIGHUP and waits until the reload is over.
 func (o *operated) hangup() {
 	o.tb.Helper()
-	before := len(o.log.with("INFO running reloaded="))
+	before := len(o.log.with(" reloaded="))
 	o.hangups <- syscall.SIGHUP
-	o.await("the reload", func() bool { return len(o.log.with("INFO running reloaded=")) > before })
+	o.await("the reload", func() bool { return len(o.log.with(" reloaded=")) > before })
 }
 
 func (o *operated) status() api.Status {

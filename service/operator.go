@@ -36,14 +36,12 @@ func (s *Service) settleAccess(c *config.Config) (access, error) {
 	var a access
 	var errs []error
 	set := func(key string, rules []string) caller.Set {
-		allowed, err := caller.NewSet(rules)
-		switch {
-		case err == nil || slices.Equal(rules, []string{adminGroup}):
-		case errors.Is(err, caller.ErrNoSuchName):
-			a.unknown = append(a.unknown, fmt.Errorf("%s: %w", key, err))
-		default:
-			errs = append(errs, fmt.Errorf("%s: %w", key, err))
+		if slices.Equal(rules, []string{adminGroup}) {
+			allowed, _ := caller.NewSet(rules) // without the group, it is empty
+			return allowed
 		}
+		allowed, err := a.resolve(key, rules)
+		errs = append(errs, err)
 		return allowed
 	}
 	a.admin.Read = set("[admin] read", c.Admin.Read)
@@ -66,19 +64,44 @@ func (a *access) settleCallers(c *config.Config) ([]caller.Set, error) {
 	sets := make([]caller.Set, len(c.Routes))
 	for i := range c.Routes {
 		r := &c.Routes[i]
-		allowed, err := caller.NewSet(r.Callers)
-		sets[i] = allowed
-		for _, e := range each(err) {
-			e = fmt.Errorf("[route.%s] callers: %w", r.Name, e)
-			if errors.Is(e, caller.ErrNoSuchName) {
-				a.unknown = append(a.unknown, e)
-				continue
-			}
-			errs = append(errs, e)
-		}
+		allowed, err := a.resolve("[route."+r.Name+"] callers", r.Callers)
+		sets[i], errs = allowed, append(errs, err)
 	}
 	return sets, errors.Join(errs...)
 }
+
+// resolve looks up the users and groups of the rules of a key, and remembers those that
+// do not exist.
+func (a *access) resolve(key string, rules []string) (caller.Set, error) {
+	allowed, err := caller.NewSet(rules)
+	var errs []error
+	for _, e := range each(err) {
+		e = fmt.Errorf("%s: %w", key, e)
+		if errors.Is(e, caller.ErrNoSuchName) {
+			a.unknown = append(a.unknown, e)
+			continue
+		}
+		errs = append(errs, e)
+	}
+	return allowed, errors.Join(errs...)
+}
+
+// forNobody is what a rule does that names nobody who exists.
+const forNobody = "a rule names nobody who exists, so it lets nobody in"
+
+// notes tells of the rules that name nobody who exists. That is no mistake in the
+// configuration: the users may come later.
+func (a *access) notes() []string {
+	var out []string
+	for _, err := range a.unknown {
+		out = append(out, forNobody+": "+err.Error())
+	}
+	return out
+}
+
+// Notes tells what of the configuration makes no difference, though nothing is wrong
+// with it.
+func (s *Service) Notes() []string { return s.world.Load().access.notes() }
 
 // each takes errors apart that were joined.
 func each(err error) []error {
@@ -94,7 +117,7 @@ func each(err error) []error {
 // grant makes a what holds from now on.
 func (s *Service) grant(a access) {
 	for _, err := range a.unknown {
-		s.Log.Warn("a rule names nobody who exists, so it lets nobody in", "event", "rule_unknown", "error", err)
+		s.Log.Warn(forNobody, "event", "rule_unknown", "error", err)
 	}
 	s.admin.Use(a.admin)
 	s.metrics.Use(a.metrics)

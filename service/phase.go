@@ -32,7 +32,10 @@ type phases struct {
 	now      Phase
 }
 
-func (p *phases) enter(next Phase, args ...any) {
+func (p *phases) enter(next Phase, args ...any) { p.enterAs(next, next.String(), args...) }
+
+// enterAs is enter with other words than the name of the phase.
+func (p *phases) enterAs(next Phase, message string, args ...any) {
 	p.entering.Lock()
 	defer p.entering.Unlock()
 	if now := p.present(); next <= now && !(now == Reloading && next == Running) {
@@ -41,7 +44,7 @@ func (p *phases) enter(next Phase, args ...any) {
 	p.mu.Lock()
 	p.now = next
 	p.mu.Unlock()
-	p.log.Info(next.String(), args...) //nolint:sloglint // a phase is announced by its name
+	p.log.Info(message, args...) //nolint:sloglint // a phase is announced by its name
 	if p.tell != nil {
 		p.tell(next)
 	}

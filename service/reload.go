@@ -76,7 +76,9 @@ func (s *Service) reload(r reloading) {
 	changes, err := s.tryReload()
 	s.disk.forget()
 	outcome := api.Reload{Time: begun.UTC(), By: r.by, OK: err == nil, Changes: changes, Seconds: time.Since(begun).Seconds()}
-	if err != nil {
+	if err == nil {
+		outcome.Notes = s.Notes()
+	} else {
 		outcome.Errors = Lines(err)
 		for _, line := range outcome.Errors {
 			s.Log.Error("reload failed; nothing has changed", "event", "reload_failed", "by", r.by, "error", line)
@@ -85,11 +87,10 @@ func (s *Service) reload(r reloading) {
 	s.history.add(outcome)
 	attrs := []any{"reloaded", err == nil, "by", r.by, "changes", len(changes), "took", time.Since(begun).Round(time.Millisecond)}
 	if err == nil {
-		attrs = append(attrs, "event", journal.Reloaded)
+		s.phase.enter(Running, append(attrs, "event", journal.Reloaded)...)
 	} else {
-		attrs = append(attrs, "event", journal.ReloadAborted)
+		s.phase.enterAs(Running, "running as before", append(attrs, "event", journal.ReloadAborted)...)
 	}
-	s.phase.enter(Running, attrs...)
 	if r.reply != nil {
 		r.reply <- outcome
 	}
@@ -147,7 +148,7 @@ func (s *Service) check(by string) api.Reload {
 	if err == nil {
 		var next *world
 		if next, err = s.build(c, old); err == nil {
-			out.Changes = s.changes(old, next)
+			out.Changes, out.Notes = s.changes(old, next), next.access.notes()
 		}
 	}
 	out.OK, out.Seconds = err == nil, time.Since(begun).Seconds()

@@ -156,7 +156,7 @@ func (x *control) notPermitted(answer *api.Error) *api.Error {
 		e.Message = fmt.Sprintf("user %s (uid %d) may not do this: %s", x.caller(&uid), uid, answer.Message)
 		e.Details = answer.Details
 		if answer.Hint != "" {
-			e.Hint = answer.Hint + "; or " + e.Hint
+			e.Hint = answer.Hint + "; or use sudo"
 		}
 	}
 	return e

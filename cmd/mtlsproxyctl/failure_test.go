@@ -65,7 +65,7 @@ func TestNotPermitted(t *testing.T) {
 	d := newDaemon(t)
 	d.says("POST /v1/reload", refuse(http.StatusForbidden, api.NotPermitted, "reload needs the permission to operate", "add user:app to admin.operate"))
 	host{socket: d.socket}.execute(t, "reload").want(t, result{code: exitNotPermitted, stderr: `mtlsproxyctl: user app (uid 1000) may not do this: reload needs the permission to operate
-hint: add user:app to admin.operate; or use sudo, or join the group mtlsproxy-admin (sudo usermod -aG mtlsproxy-admin app) and log in again
+hint: add user:app to admin.operate; or use sudo
 `})
 	if r := (host{socket: d.socket}).execute(t, "reload", "--json"); r.code != exitNotPermitted || r.stderr != "" || !strings.HasPrefix(r.stdout, `{"error":{"class":"not_permitted","message":"user app`) {
 		t.Errorf("%+v", r)
@@ -350,5 +350,14 @@ func TestABrokenPipeIsQuietOnlyOnStandardOutput(t *testing.T) {
 		if got := x.ended(nil, fmt.Errorf("printing: %w", &fs.PathError{Op: "write", Path: path, Err: syscall.EPIPE})); got != want {
 			t.Errorf("%s: exit code %d, want %d", path, got, want)
 		}
+	}
+}
+
+func TestReloadAndCheckPrintNotesBesideTheOutcome(t *testing.T) {
+	d := newDaemon(t)
+	for verb, stdout := range map[string]string{"reload": "reloaded in 0: nothing has changed\n", "check": "ok: a reload would change nothing\n"} {
+		d.says("POST /v1/"+verb, asJSON(http.StatusOK, api.Reload{OK: true, Notes: []string{"a rule names nobody"}}))
+		host{socket: d.socket}.execute(t, verb).want(t, result{stdout: stdout, stderr: "note: a rule names nobody\n"})
+		host{socket: d.socket}.execute(t, verb, "--quiet").want(t, result{})
 	}
 }

@@ -25,6 +25,7 @@ of a unit, with --quiet, it prints one line alone: the daemon has logged the oth
 // Run reloads.
 func (reloadCmd) Run(x *control) error {
 	return x.outcome(ask(x, worked(x.client.Reload), func(w io.Writer, r api.Reload) error {
+		defer x.note(r.Notes)
 		out := fmt.Sprintf("reloaded in %s: ", text.Seconds(r.Seconds))
 		if len(r.Changes) == 0 {
 			return say(w, out+"nothing has changed\n")
@@ -48,6 +49,7 @@ that is wrong if it would not. mtlsproxyd check does so without a daemon.`
 // Run checks.
 func (c *checkCmd) Run(x *control) error {
 	return x.outcome(ask(x, worked(x.client.Check), func(w io.Writer, r api.Reload) error {
+		defer x.note(r.Notes)
 		if len(r.Changes) == 0 {
 			return say(w, "ok: a reload would change nothing\n")
 		}
@@ -57,6 +59,17 @@ func (c *checkCmd) Run(x *control) error {
 		}
 		return say(w, out+"\n"+x.changes(r.Changes))
 	}))
+}
+
+// note prints what makes no difference though nothing is wrong, beside the outcome, as
+// mtlsproxyd check does. With --quiet the daemon's event has to do.
+func (x *control) note(notes []string) {
+	if x.quiet() {
+		return
+	}
+	for _, n := range notes {
+		_ = say(x.stderr, "note: "+text.Safe(n)+"\n")
+	}
 }
 
 // worked makes an error of an outcome that is one, however it was told.

@@ -71,6 +71,11 @@ func (c *checkCmd) Run(w world) error {
 // the service that will.
 func (c *checkCmd) inspect(w world) (*config.Config, []string, error) {
 	u := c.unit(w)
+	conf, notes, err := c.look(w, u)
+	return conf, notes, u.notForStrangers(err)
+}
+
+func (c *checkCmd) look(w world, u *unit) (*config.Config, []string, error) {
 	secret := credentials(w, u)
 	there := w // where the service will be
 	if secret != "" {
@@ -84,7 +89,9 @@ func (c *checkCmd) inspect(w world) (*config.Config, []string, error) {
 	if keys := keysIn(conf, secret); len(keys) > 0 {
 		notes = append(notes, fmt.Sprintf("%s: only systemd sets %s, for the service alone, so only the running daemon can check what is there: mtlsproxyctl check", strings.Join(keys, ", "), credentialsVariable))
 	}
-	if err := build(conf, secret); err != nil || u == nil {
+	told, err := build(conf, secret)
+	notes = append(notes, told...)
+	if err != nil || u == nil {
 		return conf, notes, err
 	}
 	more, err := c.checkFor(w, u, conf)
@@ -135,34 +142,35 @@ func fewFiles(u *unit, c *config.Config) []string {
 }
 
 // build makes the service and throws it away: the files the configuration names
-// are read and checked on the way. Those in the directory secret may be missing.
-func build(conf *config.Config, secret string) error {
+// are read and checked on the way. Those in the directory secret may be missing. It
+// returns what is to be noted.
+func build(conf *config.Config, secret string) (notes []string, err error) {
 	some := *conf
 	if within(some.Metrics.TokenFile, secret) {
 		some.Metrics.TokenFile = ""
 	}
-	err := tryBuild(&some, true)
+	notes, err = tryBuild(&some, true)
 	if err == nil || secret == "" {
-		return err
+		return notes, err
 	}
 	lines := service.Lines(err)
 	left := slices.DeleteFunc(slices.Clone(lines), func(line string) bool { return strings.Contains(line, secret+"/") })
 	switch len(left) {
 	case len(lines):
-		return err
+		return nil, err
 	case 0: // what comes after the identities was not looked at
 		return tryBuild(&some, false)
 	}
-	return wrongConfig(left)
+	return nil, wrongConfig(left)
 }
 
-func tryBuild(conf *config.Config, strict bool) error {
+func tryBuild(conf *config.Config, strict bool) ([]string, error) {
 	s, err := service.Build(service.Options{Config: conf, Strict: strict, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	s.Close()
-	return nil
+	defer s.Close()
+	return s.Notes(), nil
 }
 
 // credentials is where systemd will put the credentials of the service, or "" if the

@@ -52,6 +52,31 @@ func (c *checkCmd) checkFor(w world, u *unit, conf *config.Config) (notes []stri
 	return []string{fmt.Sprintf("the files were read as root, and as user %s, as %s does", u.user, u.name)}, nil
 }
 
+// notForStrangers takes back what err advises about files that may not be read, if neither
+// root nor the user of the unit looks: what lets that one read them can keep the service
+// from them.
+func (u *unit) notForStrangers(err error) error {
+	if err == nil || u == nil || os.Geteuid() == 0 {
+		return err
+	}
+	if them, unknown := u.credential(); unknown == nil && int(them.Uid) == os.Geteuid() {
+		return err
+	}
+	return withoutAdvice(err, u)
+}
+
+// withoutAdvice has one line in place of those about missing rights.
+func withoutAdvice(err error, u *unit) error {
+	lines := service.Lines(err)
+	left := slices.DeleteFunc(slices.Clone(lines), func(line string) bool {
+		return strings.Contains(line, fs.ErrPermission.Error()) || strings.Contains(line, syscall.EACCES.Error())
+	})
+	if len(left) == len(lines) {
+		return err
+	}
+	return wrongConfig(append(left, fmt.Sprintf("uid %d may not read all that %s reads as user %s: run this as root, or ask the running daemon: mtlsproxyctl check", os.Geteuid(), u.name, u.runsAs())))
+}
+
 // wrongConfig is an error with lines of its own.
 func wrongConfig(lines []string) error {
 	errs := []error{service.ErrConfig}

@@ -6,9 +6,11 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/mtlsproxy/mtlsproxy/service"
 	"github.com/mtlsproxy/mtlsproxy/tlsclient/tlstest"
 )
 
@@ -180,5 +182,32 @@ func TestTheUnitOfAConfiguration(t *testing.T) {
 	u = parseUnit("mtlsproxy.service", "ProtectHome=yes\nPrivateTmp=yes\nLoadState=loaded\n")
 	if len(u.hidden) != 5 || u.hidden[0] != (hidden{"/home", "ProtectHome=yes"}) {
 		t.Errorf("%+v", u)
+	}
+}
+
+func TestCheckByAStrangerGivesNoAdviceThatBreaksTheService(t *testing.T) {
+	closed := wrongConfig([]string{"a.toml: reading configuration: permission denied; let it be read, with: chgrp app a.toml", "a.toml:3: another mistake"})
+	got := service.Lines(withoutAdvice(closed, &unit{name: "mtlsproxy.service", user: "_mtlsproxy"}))
+	if len(got) != 2 || got[0] != "a.toml:3: another mistake" || !strings.HasSuffix(got[1], "mtlsproxy.service reads as user _mtlsproxy: run this as root, or ask the running daemon: mtlsproxyctl check") {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestCheckByTheUserOfTheServiceKeepsItsAdvice(t *testing.T) {
+	closed := wrongConfig([]string{"a.toml: reading configuration: permission denied; advice"})
+	u := &unit{name: "mtlsproxy.service", user: strconv.Itoa(os.Geteuid())}
+	if got := u.notForStrangers(closed); got != closed {
+		t.Errorf("%v", got)
+	}
+}
+
+func TestCheckNotesRulesThatNameNobody(t *testing.T) {
+	dir, conf := serviceFiles(t)
+	text, err := os.ReadFile(conf)
+	must(t, err)
+	must(t, os.WriteFile(conf, append(text, []byte("[upstream.u]\nendpoints = [\"a:1\"]\nserver_name = \"a\"\n[[route]]\nname = \"r\"\nhost = [\"a\"]\ncallers = [\"user:no-such-user\"]\nupstream = \"u\"\n")...), 0o644))
+	r := executeFor(t, nil, "--config", conf)
+	if r.code != 0 || !strings.Contains(r.stderr, "note: a rule names nobody who exists, so it lets nobody in: [route.r] callers: ") {
+		t.Errorf("in %s: %+v", dir, r)
 	}
 }

@@ -250,6 +250,15 @@ func TestManualCommandsParse(t *testing.T) {
 	}
 }
 
+// A page that tells of a version is wrong with the next one.
+func TestManualsTellOfNoVersion(t *testing.T) {
+	for _, name := range manuals(t) {
+		if found := regexp.MustCompile(`(?i)\b(?:in\s+)?this\s+version\b`).FindString(readTop(t, "man/"+name)); found != "" {
+			t.Errorf("%s says %q", name, found)
+		}
+	}
+}
+
 // A page begins with its title and its name, ends with others to see, and points to
 // pages that exist.
 func TestManualsHaveTheirParts(t *testing.T) {

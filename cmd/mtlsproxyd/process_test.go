@@ -209,6 +209,23 @@ func TestSIGHUPReloadsAndEndsNothing(t *testing.T) {
 	}
 }
 
+// The units ignore SIGHUP until the program asks for it, which it does before it reads the configuration.
+func TestASIGHUPFromBeforeTheProgramRanDoesNotKeepItFromReloading(t *testing.T) {
+	leak.Check(t)
+	if err := exec.Command("env", "--ignore-signal=HUP", "true").Run(); err != nil {
+		t.Skip("SKIP: env cannot ignore signals: ", err)
+	}
+	exe, err := os.Executable()
+	must(t, err)
+	cmd := command(t, identity(t), oneUpstream("--listen", "127.0.0.1:0")...)
+	cmd.Args[0] = exe // in a shell, /proc/self/exe is the shell
+	early := exec.Command("env", append([]string{"--block-signal=USR2", "--ignore-signal=HUP", "sh", "-c", `kill -HUP $$; exec "$0" "$@"`}, cmd.Args...)...)
+	early.Dir, early.Env = cmd.Dir, cmd.Env
+	d := launch(t, early)
+	d.signal(t, syscall.SIGHUP)
+	d.said(t, "msg=running reloaded=true")
+}
+
 // The daemon logs each upstream that cannot be reached; nobody need read it.
 func TestDaemonOutlivesTheReaderOfItsLog(t *testing.T) {
 	leak.Check(t)

@@ -7,7 +7,9 @@ import (
 )
 
 func freshInstall(t *trial) {
-	t.install()
+	if r := t.run("dpkg", "--install", debPath); r.Code != 0 || strings.Contains(r.Stdout+r.Stderr, "did not start") {
+		t.fatalf("dpkg: exit code %d: %s%s", r.Code, r.Stdout, r.Stderr)
+	}
 	t.healthy()
 	if failed := t.must("systemctl", "--failed", "--plain", "--no-legend"); failed != "" {
 		t.errorf("units failed: %s", failed)
@@ -27,6 +29,16 @@ func freshInstall(t *trial) {
 	r = t.run("systemd-analyze", append([]string{"verify", "--man=no"}, units...)...)
 	if r.Code != 0 || r.Stdout+r.Stderr != "" {
 		t.errorf("systemd-analyze verify is not silent: %s%s", r.Stdout, r.Stderr)
+	}
+}
+
+// portTaken installs the package where another program has the port.
+func portTaken(t *trial) {
+	t.must("systemd-run", "--quiet", "--unit=taken", "--socket-property=ListenStream="+tcpAddress, "--socket-property=Accept=yes", "cat")
+	r := t.run("dpkg", "--install", debPath)
+	line := httpSocket + " did not start: systemctl status " + httpSocket
+	if r.Code != 0 || strings.Count(r.Stdout+r.Stderr, line) != 1 {
+		t.errorf("dpkg: exit code %d, want 0 and %q: %s%s", r.Code, line, r.Stdout, r.Stderr)
 	}
 }
 
@@ -92,6 +104,7 @@ func removal(t *trial) {
 	t.healthy()
 
 	t.remove(siteConfig)
+	t.must("systemctl", "enable", "mtlsproxy@other.socket", "mtlsproxy-admin@other.socket", "mtlsproxy@other.service")
 	t.must("dpkg", "--purge", "mtlsproxy")
 	t.gone()
 	if left := t.sh("find / -xdev -name '*mtlsproxy*' ! -path '/proc/*' ! -path '/opt/*' ! -path '/var/cache/*' ! -path '/var/log/*'"); left != "" {
@@ -148,7 +161,7 @@ func upgradeLoad(t *trial) {
 
 // The package is there all the same: what is wrong is the site's configuration, for one.
 func upgradeBroken(t *trial) {
-	const line = "mtlsproxy did not start: systemctl status mtlsproxy.service"
+	const line = "mtlsproxy.service did not start: systemctl status mtlsproxy.service"
 	t.site()
 	deb := t.newer()
 	t.write(confDir+"/60-broken.toml", broken)

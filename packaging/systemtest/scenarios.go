@@ -3,6 +3,7 @@ package main
 // scenarios in the order in which they are run: first what the others build on.
 var scenarios = []scenario{
 	{name: "fresh-install", says: "an installed package is healthy, and says what to configure", play: freshInstall},
+	{name: "port-taken", says: "an installation where the port is taken says where to look", play: portTaken},
 	{name: "permissions", says: "every file and socket has the owner and the mode it should have", play: permissions},
 	{name: "sandbox", says: "the daemon is locked up, as /proc and systemd-analyze see it", play: sandbox},
 	{name: "ready-time", says: "from exec to READY=1 it takes at most 50 ms", play: readyTime},

@@ -101,11 +101,11 @@ func (i *Identity) reportFiles(log *slog.Logger) {
 
 // troubleOf is what an error is about: reasons and files, without what may change each time.
 func troubleOf(err error) string {
-	text := string(tlsclient.ReasonOf(err))
+	about := []string{string(tlsclient.ReasonOf(err))}
 	for _, e := range tlsclient.LoadErrors(err) {
-		text += " " + string(e.Reason) + " " + e.Path
+		about = append(about, string(e.Reason), e.Path)
 	}
-	return text
+	return strings.Join(about, " ")
 }
 
 func (i *Identity) reportGood(log *slog.Logger) {

@@ -6,8 +6,14 @@ if [ "$1" -ge 1 ]; then
 		/usr/lib/systemd/systemd-update-helper mark-restart-system-units mtlsproxy.service 'mtlsproxy@*.service' || :
 	elif [ -d /run/systemd/system ]; then
 		systemctl daemon-reload || :
-		systemctl try-restart mtlsproxy.service || echo "mtlsproxy did not start: systemctl status mtlsproxy.service" >&2
+		systemctl try-restart mtlsproxy.service || :
 		systemctl try-restart 'mtlsproxy@*.service' || :
+		# What did not start is told of, and no reason to fail. A service that tries again is activating.
+		for unit in mtlsproxy-admin.socket mtlsproxy.socket mtlsproxy.service; do
+			case "$(systemctl is-active "$unit" 2>/dev/null)" in
+			failed | activating) echo "$unit did not start: systemctl status $unit" >&2 ;;
+			esac
+		done
 	fi
 else
 	rmdir /run/mtlsproxy/* /run/mtlsproxy 2>/dev/null || :

@@ -74,7 +74,8 @@ type Reload struct {
 	By      string    `json:"by"` // "signal", "watch", "systemctl reload", or "uid 1000" for others on the admin API
 	OK      bool      `json:"ok"`
 	Errors  []string  `json:"errors,omitempty"`
-	Changes []Change  `json:"changes"` // by the reload, or, of a check, by the one to come
+	Notes   []string  `json:"notes,omitempty"` // rules that name nobody who exists; nothing is wrong
+	Changes []Change  `json:"changes"`         // by the reload, or, of a check, by the one to come
 	Seconds float64   `json:"seconds"`
 }
 
