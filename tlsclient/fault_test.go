@@ -314,10 +314,12 @@ func TestFaultNeverMoreThanOneProbe(t *testing.T) {
 	var running sync.WaitGroup
 	for range 50 {
 		running.Go(func() {
+			pace := time.NewTicker(time.Millisecond)
+			defer pace.Stop()
 			for time.Now().Before(end) && probes.Load() < 50 {
 				f.do(f.request("POST"))
 				asked.Add(1)
-				time.Sleep(time.Millisecond)
+				<-pace.C
 			}
 		})
 	}

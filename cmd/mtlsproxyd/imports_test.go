@@ -124,7 +124,7 @@ func goList(t *testing.T, args ...string) []goPackage {
 		if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 			t.Fatalf("go list: %v\n%s", err, exit.Stderr)
 		}
-		t.Skip("there is no go command to ask: ", err)
+		t.Skip("SKIP: there is no go command to ask: ", err)
 	}
 	var list []goPackage
 	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
