@@ -39,13 +39,14 @@ have renewed it, such as a timer of your certificate tool.`,
 		},
 		{
 			ID: idCertExpired, Event: CertExpired, Attrs: []string{"identity", "path", "not_after"},
-			Subject: "A client certificate has expired: @MTLS_IDENTITY@",
+			Subject: "A certificate or revocation list has expired: @MTLS_IDENTITY@",
 			Manuals: []string{"mtlsproxy-rotation(7)"},
-			Explanation: `The certificate of identity @MTLS_IDENTITY@, @MTLS_PATH@, has expired at
-@MTLS_NOT_AFTER@. Requests to upstreams that use it fail with identity_expired.
+			Explanation: `Of identity @MTLS_IDENTITY@, @MTLS_PATH@ has expired at
+@MTLS_NOT_AFTER@. If it is the certificate, requests to upstreams that use it fail with
+identity_expired; if it is a revocation list, servers of its issuer are refused.
 
-Renew it and replace the files; the daemon notices by itself and serves again. If
-the certificate is new, look at the clock of this machine.`,
+Renew it and replace the file; the daemon notices by itself and serves again. If
+it is new, look at the clock of this machine.`,
 		},
 		{
 			ID: idFilesStatic, Event: FilesStatic, Attrs: []string{"path"},
